@@ -1,0 +1,34 @@
+"""The one seam between Tamis and models: requests in, samples out as they finish.
+
+An engine is an object with a `describe` and a `stream`. `stream` pulls requests only as fast as it can place them (that is
+the back pressure) and yields each sample the moment it is finished, in any order. What one draw gives depends on its
+request and its seed alone, never on its neighbours. A draw that fails is yielded as a `Sample` with an `error`; an engine
+that breaks as a whole raises `EngineError`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, Protocol, runtime_checkable
+
+from tamis.records import Request, Sample
+
+
+@runtime_checkable
+class Engine(Protocol):
+    """What `tamis.sample` needs of a model."""
+
+    def describe(self) -> Mapping[str, Any]:
+        """Name, model and versions, as they go into run.json: `{"engine": "hf", "model": ..., ...}`."""
+        ...
+
+    def stream(self, requests: AsyncIterator[Request]) -> AsyncIterator[Sample]:
+        """Draw every draw of every request; yield each sample as it finishes.
+
+        Closing the iterator early (`aclose`) abandons what is in flight and frees the model's workspace.
+        """
+        ...
+
+    def close(self) -> None:
+        """Free the model. Idempotent."""
+        ...

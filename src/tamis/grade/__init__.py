@@ -1,0 +1,1 @@
+"""Text -> answer -> right or wrong: extraction, equivalence, clusters of equal answers."""

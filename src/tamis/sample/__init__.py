@@ -1,0 +1,1 @@
+"""Problems x engine -> samples: order, seeds, concurrency, retry, resume."""

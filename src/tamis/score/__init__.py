@@ -1,0 +1,1 @@
+"""Samples -> scores: each scorer a pure function, one file a family."""

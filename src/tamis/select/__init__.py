@@ -1,0 +1,1 @@
+"""Scores and votes -> one choice a problem: pure functions."""

@@ -1,0 +1,1 @@
+"""Choices -> numbers with intervals: accuracy, pass@k, maj@k, paired differences, what was left out."""

@@ -1,0 +1,1 @@
+"""Run folders as pages: one self-contained HTML report."""

@@ -1,0 +1,1 @@
+"""The workflows: short compositions of the rooms below."""
