@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -339,10 +339,11 @@ def content_id(prompt: str, messages: tuple[Message, ...] = (), images: tuple[st
     return _digest(prompt, [(m.role, m.content) for m in messages], list(images)).hex()
 
 
-def sample_key(problem_id: str, prompt: Prompt, sampling: Sampling, index: int) -> str:
-    """The name of one draw, for ever: 16 hex digits of problem, prompt, sampling (seed included, `n` not) and index."""
+def sample_keys(problem_id: str, prompt: Prompt, sampling: Sampling, indices: Iterable[int]) -> list[str]:
+    """The names of draws, for ever: 16 hex digits of problem, prompt, sampling (seed included, `n` not) and index."""
     messages = [(m.role, m.content) for m in prompt.messages]
-    return _digest(problem_id, messages, list(prompt.images), prompt.raw, sampling.to_json(), index).hex()
+    base = _digest(problem_id, messages, list(prompt.images), prompt.raw, sampling.to_json())
+    return [hashlib.blake2b(base + index.to_bytes(4), digest_size=8).hexdigest() for index in indices]
 
 
 def sample_seed(run_seed: int, problem_id: str, index: int) -> int:
