@@ -1,1 +1,52 @@
-"""The command line: one thin module a command. Only here is anything printed or the process ended."""
+"""The command line: one thin module a command. Only here is anything printed or the process ended.
+
+Nothing heavy is imported before a command is known, so that `tamis --help` answers at once. Option names may be written
+with `-` or `_` everywhere: `--max_tokens` is `--max-tokens`.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+COMMANDS = {
+    "demo": "the main job on the embedded model: sample, score, select, table, report",
+    "infer": "draw candidates, score them, keep the best: one pass over the model",
+    "generate": "draw candidates only",
+    "evaluate": "score candidates drawn earlier and keep the best",
+    "compare": "every method side by side on one pool of samples",
+    "grade": "show how one answer was judged against another",
+    "doctor": "what works on this machine, and what to install for the rest",
+}
+"""Each command and its one line, in the order of the help."""
+
+_ALIASES: dict[str, str] = {}
+
+_USAGE = """\
+usage: tamis COMMAND [OPTIONS]
+
+Draw many answers from a model, score them, keep the best, and say how sure you are.
+
+commands:
+{commands}
+
+Every command has its own help with an example that runs: tamis COMMAND --help
+Exit codes: 0 done, 1 failed, 2 misuse, 3 finished with some failed samples, 130 interrupted (and resumable).
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(_USAGE.replace("{commands}", "\n".join(f"  {name:<10} {line}" for name, line in COMMANDS.items())))
+        return 0
+    if arguments[0] in ("-V", "--version"):
+        from importlib.metadata import version
+
+        print(f"tamis {version('tamis')}")
+        return 0
+    from tamis.cli.dispatch import run_command
+
+    name = _ALIASES.get(arguments[0], arguments[0])
+    return run_command(name, arguments[1:])
