@@ -3,18 +3,23 @@
 Every problem has a *skeleton* - its family and its numbers, without names, things or language. The hash of
 the skeleton alone decides on which side of the split a problem falls, so the test set cannot share a problem
 with the training stream, whatever is reworded (`tests/demo/test_problems.py`).
+
+    python -m tamis.demo.problems       # writes problems.jsonl, the test set that ships, anew
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import random
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
 TEST_SHARE = 16  # one skeleton in 16 belongs to the test side
 NUM_TEST_PROBLEMS = 240
 TEST_SEED = 20261120
+PROBLEMS_FILE = Path(__file__).with_name("problems.jsonl")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +57,14 @@ def built_in_problems(num_problems: int = NUM_TEST_PROBLEMS, seed: int = TEST_SE
         if len(chosen) == num_problems:
             return list(chosen.values())
     raise AssertionError("the stream of problems is endless")
+
+
+def write_problems(path: Path) -> None:
+    """Write the built-in test set as JSONL with the columns of MATH-500, plus `language` and `skeleton`."""
+    with path.open("w", encoding="utf-8", newline="\n") as file:
+        for number, problem in enumerate(built_in_problems(), 1):
+            row = {"unique_id": f"demo/{problem.skeleton.partition(' ')[0]}/{number:03}", **asdict(problem)}
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
 
 
 def _finish(language: str, steps: list[str], answer: int) -> str:
@@ -225,3 +238,6 @@ def _equation(rng: random.Random, language: str) -> DemoProblem:
 
 
 _FAMILIES: tuple[Callable[[random.Random, str], DemoProblem], ...] = (_word_problem, _expression, _equation)
+
+if __name__ == "__main__":
+    write_problems(PROBLEMS_FILE)

@@ -1,6 +1,6 @@
 """Train the embedded model from nothing: tokenizer, weights, model folder.
 
-    python -m tamis.demo.train --steps 14000 --out DIR
+    python -m tamis.demo.train --steps 3200 --out DIR
 
 Seeded: the same versions of torch, transformers and tokenizers on the same machine give the same weights. The
 figures of the shipped model, and the log of the run that made it, are in MODEL_CARD.md beside this file.
@@ -169,7 +169,7 @@ def main(argv: list[str]) -> None:
     """Parse the command line and train."""
     parser = argparse.ArgumentParser(prog="python -m tamis.demo.train", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--out", type=Path, required=True, help="folder to write the model to")
-    parser.add_argument("--steps", type=int, default=14_000)
+    parser.add_argument("--steps", type=int, default=3_200)
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--peak-lr", type=float, default=2e-3)
     parser.add_argument("--seed", type=int, default=0)
