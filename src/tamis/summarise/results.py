@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from math import isfinite
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,8 @@ class MethodResult:
     num_abstained: int  # problems where the method chose nothing; they count as wrong
     tokens_per_problem: float  # generated tokens that the method pays for
     curve: tuple[CurvePoint, ...] = ()
+    auroc: float = float("nan")  # of the score that it goes by, over all graded samples; NaN without a score
+    auroc_within: float = float("nan")  # the same, mean over the problems with right and wrong samples
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +56,17 @@ class Health:
 
 
 @dataclass(frozen=True, slots=True)
+class GroupResult:
+    """One method on the problems that share a value of a metadata field, such as subject or level."""
+
+    field: str
+    value: str
+    method: str
+    num_problems: int
+    accuracy: Interval
+
+
+@dataclass(frozen=True, slots=True)
 class Comparison:
     """All methods on one pool of samples."""
 
@@ -61,3 +76,39 @@ class Comparison:
     pass_at_k: Sequence[CurvePoint]
     health: Health
     left_out: Sequence[str] = field(default_factory=tuple)  # one line a reason: what was left out of the numbers, and why
+    groups: Sequence[GroupResult] = ()
+
+
+_MOST_TRUNCATED = 0.02
+
+
+def health_warnings(health: Health) -> list[str]:
+    """One line for each thing that makes the accuracies doubtful; none when all is well."""
+    lines = []
+    if health.num_truncated > _MOST_TRUNCATED * health.num_samples:
+        lines.append(
+            f"{health.rate(health.num_truncated):.1%} of the samples were cut at the token limit "
+            f"({health.num_truncated} of {health.num_samples}): accuracies are too low. Raise --max_tokens"
+        )
+    if health.num_failed:
+        lines.append(
+            f"{health.num_failed} of {health.num_samples} samples failed and take part in nothing. Resume the run to draw them"
+        )
+    return lines
+
+
+def to_json(comparison: Comparison) -> dict[str, Any]:
+    """As a plain dict, for summary.json: NaN becomes null."""
+    plain = _plain(asdict(comparison))
+    assert isinstance(plain, dict)
+    return plain
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value

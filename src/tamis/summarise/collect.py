@@ -1,0 +1,134 @@
+"""Pools -> the few numbers of each problem that a comparison needs. One pool at a time; no text is kept."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import nan
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tamis.records import Grade, Pool
+from tamis.select.methods import Method, choose, score_array
+from tamis.summarise.results import Health
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Taken:
+    """What a method took of one problem."""
+
+    right: float  # 1.0, 0.0, or NaN: the choice could not be graded, or the method lacks its score here
+    abstained: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ProblemNumbers:
+    """One problem, its samples that did not fail (M of them, in order), and what each method took."""
+
+    id: str
+    correct: Floats  # (M,) 1.0 right, 0.0 wrong or without an answer, NaN ungraded
+    clusters: NDArray[np.int32]  # (M,)
+    scores: Mapping[str, Floats]  # scorer -> (M,); only of scorers that have a value for some answer here
+    taken: Mapping[str, Taken]
+    tokens_first: int
+    tokens_all: int
+    labels: tuple[str, ...]  # values of the metadata fields that were asked for
+
+    @property
+    def one_sample(self) -> float:
+        """Accuracy of one sample drawn at random."""
+        return float(np.nanmean(self.correct))
+
+    @property
+    def oracle(self) -> float:
+        """Whether any sample is right; NaN where only an ungraded one could be."""
+        return 1.0 if (self.correct == 1.0).any() else nan if np.isnan(self.correct).any() else 0.0
+
+
+class Collected:
+    """All problems that count, and what was seen on the way. Pools are read in `add` and not kept."""
+
+    def __init__(self, methods: Sequence[Method], group_by: Sequence[str] = ()) -> None:
+        self.methods, self.group_by = tuple(methods), tuple(group_by)
+        self.problems: list[ProblemNumbers] = []
+        self.left_out: Counter[str] = Counter()
+        self._health: Counter[str] = Counter()
+
+    def add(self, pool: Pool) -> None:
+        """Let every method choose from one pool, and keep numbers only."""
+        _count_health(pool, self._health)
+        alive = [i for i, sample in enumerate(pool.samples) if sample.error is None]
+        correct = np.array([_right(pool.grades[i]) for i in alive]) if pool.grades else np.full(len(alive), nan)
+        if pool.problem.answer is None:
+            self.left_out["without a reference answer"] += 1
+        elif not alive:
+            self.left_out["without a sample that did not fail"] += 1
+        elif np.isnan(correct).all():
+            self.left_out["of which no sample could be graded"] += 1
+        else:
+            self.problems.append(_numbers(pool, alive, correct, self.methods, self.group_by))
+
+    @property
+    def health(self) -> Health:
+        """The counts over ALL samples, those of problems left out too."""
+        names = ("num_samples", "num_truncated", "num_unparseable", "num_ungraded", "num_failed")
+        return Health(**{name: self._health[name] for name in names})
+
+
+def _numbers(
+    pool: Pool, alive: list[int], correct: Floats, methods: Sequence[Method], group_by: Sequence[str]
+) -> ProblemNumbers:
+    clusters = np.array([pool.clusters[i] for i in alive], dtype=np.int32)
+    scores = {}
+    for scorer in {method.scorer for method in methods} - {None}:
+        values = score_array(pool.scores, scorer, alive) if scorer in pool.scores else np.full(len(alive), -np.inf)
+        # Where there are answers and none of them is scored, a choice by score would be the first sample in disguise.
+        if scorer in pool.scores and (np.isfinite(values[clusters >= 0]).any() or not (clusters >= 0).any()):
+            scores[str(scorer)] = values
+    tokens = [pool.samples[i].completion_tokens for i in alive]
+    return ProblemNumbers(
+        id=pool.problem.id,
+        correct=correct,
+        clusters=clusters,
+        scores=scores,
+        taken={m.name: _take(pool, m) for m in methods if m.scorer is None or m.scorer in scores},
+        tokens_first=tokens[0],
+        tokens_all=sum(tokens),
+        labels=tuple(str(pool.problem.metadata.get(name, "")) for name in group_by),
+    )
+
+
+def _take(pool: Pool, method: Method) -> Taken:
+    choice = choose(pool, method)
+    if choice.index is None:
+        return Taken(0.0, abstained=True)
+    position = next(i for i, sample in enumerate(pool.samples) if sample.index == choice.index)
+    return Taken(_right(pool.grades[position]))
+
+
+def _right(grade: Grade) -> float:
+    """1.0, 0.0 (a missing answer is a wrong one), or NaN for an answer that could not be graded."""
+    if grade.correct is None:
+        return 0.0 if grade.answer is None else nan
+    return float(grade.correct)
+
+
+def _count_health(pool: Pool, health: Counter[str]) -> None:
+    health["num_samples"] += len(pool.samples)
+    for i, sample in enumerate(pool.samples):
+        grade = pool.grades[i] if pool.grades else None
+        if sample.error:
+            health["num_failed"] += 1
+            continue
+        health["num_truncated"] += sample.truncated
+        if grade is not None and grade.answer is None:
+            health["num_unparseable"] += 1
+        elif grade is None or grade.correct is None:
+            health["num_ungraded"] += 1
