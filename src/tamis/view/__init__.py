@@ -1,1 +1,5 @@
-"""Run folders as pages: one self-contained HTML report."""
+"""The report of a run: one self-contained HTML file."""
+
+from tamis.view.report import write_report
+
+__all__ = ["write_report"]
