@@ -31,7 +31,7 @@ class Drawing:
     trust_remote_code: bool = False
     split: str = "test"
     limit: int | None = None
-    fields: Mapping[str, str] = field(default_factory=dict)  # our name (prompt, answer, id) -> the source's
+    fields: Mapping[str, str] = field(default_factory=dict)  # our name (question, answer, id) -> the source's
     run: Path | None = None  # None: runs/<dataset>-<model>
     resume: bool = False  # refuse to start afresh where there is nothing to resume
     fork: bool = False

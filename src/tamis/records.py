@@ -329,9 +329,11 @@ class Choice:
 # --- identity ----------------------------------------------------------------------------------------------------
 
 
+_encode = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode
+
+
 def _digest(*values: Any) -> bytes:
-    text = json.dumps(values, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
-    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return hashlib.blake2b(_encode(values).encode("utf-8", "surrogatepass"), digest_size=8).digest()
 
 
 def content_id(prompt: str, messages: tuple[Message, ...] = (), images: tuple[str, ...] = ()) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
+
+from tamis.errors import EXIT_DONE
 
 EXAMPLE = r"tamis grade --explain '\frac{1}{2}' 'The answer is \boxed{0.5}'"
 
@@ -21,13 +22,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print the steps of the decision, the verdict last."""
-    from tamis.grade import Grader
+    from tamis.grade import Grader, extract_answer
 
-    gold, prediction = options.explain
-
-    async def explain() -> list[str]:
-        async with Grader() as grader:
-            return await grader.explain(gold, prediction)
-
-    print("\n".join(asyncio.run(explain())))
-    return 0
+    gold, text = options.explain
+    answer = extract_answer(text)
+    if answer is not None and answer != text:
+        print(f"answer extracted: {answer}")
+    with Grader(num_workers=1) as grader:
+        print("\n".join(grader.explain(gold, answer or text)))
+    return EXIT_DONE

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from tamis.config import Drawing
+from tamis.engines import ENGINES
 from tamis.errors import UsageError
 from tamis.prompts import MATH_PROMPT, PromptTemplate
 from tamis.records import Sampling
@@ -21,7 +22,7 @@ def add_model(parser: argparse.ArgumentParser) -> None:
         default=None,
         help="local folder or hub name of a causal LM; 'embedded' is the small model that ships with Tamis",
     )
-    group.add_argument("--engine", choices=("hf",), default="hf", help="what runs the model (default: %(default)s)")
+    group.add_argument("--engine", choices=ENGINES, default="hf", help="what runs the model (default: %(default)s)")
     group.add_argument("--batch-size", type=_batch_size, default="auto", metavar="N|auto", help="rows decoded together")
     group.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, ... (default: a GPU when there is one)")
     group.add_argument(
@@ -107,7 +108,7 @@ def drawing(options: argparse.Namespace, *, default_model: str | None = None) ->
         raise UsageError(
             "no model is given", "Use --model-path FOLDER, or --model-path embedded to try Tamis without a download"
         )
-    names = {"prompt": options.problem_field, "answer": options.answer_field, "id": options.id_field}
+    names = {"question": options.problem_field, "answer": options.answer_field, "id": options.id_field}
     return Drawing(
         model=model,
         engine=options.engine,

@@ -1,0 +1,63 @@
+"""What `generate` and `infer` share: a session from options, the dry run, the progress line around a workflow."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from tamis.cli import options as shared
+from tamis.cli.progress import ProgressLine
+from tamis.cli.tables import print_bad_rows
+from tamis.errors import EXIT_DONE, EXIT_INCOMPLETE, EXIT_INTERRUPTED
+
+if TYPE_CHECKING:
+    from tamis.workflows.drawing import Session
+
+DEFAULT_DATASET = "HuggingFaceH4/MATH-500"
+
+Result = TypeVar("Result")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of a command that draws candidates."""
+    shared.add_model(parser)
+    shared.add_dataset(parser, DEFAULT_DATASET)
+    shared.add_sampling(parser)
+    shared.add_prompt(parser)
+    shared.add_run(parser)
+
+
+def dry_run(options: argparse.Namespace) -> int:
+    """Read all inputs and show the first prompt; nothing is drawn and nothing is written."""
+    from tamis.workflows.drawing import check
+
+    config = shared.drawing(options)
+    report = check(config)
+    print(f"{report.num_problems} problems x {config.sampling.n} samples, at most {report.max_tokens} tokens")
+    print(f"run folder: {report.run_path}")
+    print("first prompt:")
+    print(report.first_prompt)
+    print_bad_rows(report.bad_rows)
+    return EXIT_INCOMPLETE if report.bad_rows else EXIT_DONE
+
+
+def run_drawing(session: Session, work: Coroutine[Any, Any, Result]) -> Result:
+    """Run a workflow over a session under a progress line, and free the session whatever happens."""
+    try:
+        for warning in session.folder.warnings:
+            print(f"warning: {warning}", file=sys.stderr)
+        with ProgressLine(session.progress, session.num_problems * session.config.sampling.n):
+            return asyncio.run(work)
+    except KeyboardInterrupt:
+        done = session.folder.num_finished
+        print(
+            f"interrupted: {done} samples are kept in {session.folder.path}; the same command goes on from there",
+            file=sys.stderr,
+        )
+        raise SystemExit(EXIT_INTERRUPTED) from None
+    finally:
+        session.close()
+        print_bad_rows(session.bad_rows)

@@ -1,0 +1,33 @@
+"""`tamis infer`: candidates and their choice in one pass (source document s3, infer.py)."""
+
+from __future__ import annotations
+
+import argparse
+
+from tamis.cli import drawing
+from tamis.cli.evaluate import add_choosing, choosing, finish
+from tamis.cli.options import drawing as drawing_config
+
+EXAMPLE = "tamis infer --model-path embedded --dataset demo --limit 20 --num-return-sequences 4 --temperature 0.7 --alpha 0.4"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of drawing and of choosing."""
+    drawing.add_arguments(parser)
+    add_choosing(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Draw, choose, write both files, print the accuracies."""
+    if options.dry_run:
+        return drawing.dry_run(options)
+    from tamis.workflows.best_of_n import infer, result_files
+    from tamis.workflows.drawing import Session
+
+    chosen = choosing(options)
+    session = Session(drawing_config(options))
+    candidates, best = result_files(session, options.output_dir)
+    print(f"[1/2] Generating candidates -> {candidates}", flush=True)
+    print(f"[2/2] Evaluating and selecting best answers -> {best}", flush=True)
+    outcome = drawing.run_drawing(session, infer(session, chosen, options.output_dir))
+    return finish(outcome)

@@ -1,0 +1,216 @@
+"""Best-of-N: draw candidates, keep the best of each problem (source document s3: generate, evaluate, infer).
+
+infer = generate + evaluate in ONE pass over the model: each problem is graded, scored and chosen from while the
+following ones are still being drawn, by the statistics that were taken while it was drawn.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import ExitStack, aclosing
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from tamis.config import Choosing
+from tamis.errors import InputError, UsageError
+from tamis.grade import Grader
+from tamis.records import Choice, Pool
+from tamis.score import ScoreSettings, missing_reason
+from tamis.score.steps import score_norm
+from tamis.select import Method, choose, find_method
+from tamis.sources import BadRow, read_samples
+from tamis.store import RowFile, RunFolder
+from tamis.summarise import Comparer, Comparison, to_json
+from tamis.workflows.drawing import Session, dataset_name, model_name
+from tamis.workflows.examining import examine
+
+GROUPS = ("subject", "level")
+"""Metadata fields by which accuracies are broken down."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a best-of-N run leaves behind."""
+
+    candidates: Path | None
+    best: Path | None
+    comparison: Comparison | None = None
+    bad_rows: Sequence[BadRow] = field(default_factory=tuple)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether no row was bad and no sample failed."""
+        return not self.bad_rows and not (self.comparison and self.comparison.health.num_failed)
+
+
+def result_files(session: Session, output_dir: Path) -> tuple[Path, Path]:
+    """The candidates file and the best file of a run; a resumed run has the names that it began with."""
+    config = session.config
+    data, model, began = dataset_name(config.dataset), model_name(config.model), session.folder.facts["created"]
+    return output_dir / f"{data}_candidates_{model}_{began}.jsonl", output_dir / f"{data}_best_{model}_{began}.jsonl"
+
+
+async def generate(session: Session, output_dir: Path) -> Outcome:
+    """Draw the candidates and write them in the order of the problems."""
+    path, _ = result_files(session, output_dir)
+    with RowFile(path) as rows:
+        async with aclosing(session.pools()) as pools:
+            async for pool in pools:
+                rows.write(candidates_row(pool, session.folder, path))
+    return Outcome(path, None, None, session.bad_rows)
+
+
+async def infer(session: Session, choosing: Choosing, output_dir: Path) -> Outcome:
+    """Draw the candidates, and choose from each problem's as soon as they are there."""
+    candidates, best = result_files(session, output_dir)
+
+    async def drawn() -> AsyncGenerator[Pool, None]:
+        with RowFile(candidates) as rows:
+            async with aclosing(session.pools()) as pools:
+                async for pool in pools:
+                    rows.write(candidates_row(pool, session.folder, candidates))
+                    yield pool
+
+    comparison = await choose_best(drawn(), choosing, best, session.folder)
+    return Outcome(candidates, best, comparison, session.bad_rows)
+
+
+async def evaluate(candidates: Path, choosing: Choosing, output_dir: Path | None) -> Outcome:
+    """Choose from candidates drawn earlier, by the statistics of the run folder that their file names.
+
+    Raises:
+        InputError: The file cannot be read.
+        UsageError: The method needs token statistics and there are none.
+    """
+    bad_rows: list[BadRow] = []
+    name = candidates.name.replace("_candidates_", "_best_")
+    if name == candidates.name:
+        name = f"{candidates.name.split('.')[0]}_best_{time.strftime('%Y%m%d_%H%M%S')}.jsonl"
+    best = (output_dir or candidates.parent) / name
+
+    async def read() -> AsyncGenerator[Pool, None]:
+        for pool in with_statistics(read_samples(candidates, bad_rows=bad_rows), candidates):
+            yield pool
+
+    comparison = await choose_best(read(), choosing, best, None)
+    return Outcome(candidates, best, comparison, bad_rows)
+
+
+async def choose_best(
+    pools: AsyncGenerator[Pool, None], choosing: Choosing, best: Path, folder: RunFolder | None
+) -> Comparison:
+    """Grade, score and choose pool by pool; write the best file, and into the run folder its scores, choices and summary."""
+    method = find_method(choosing.method)
+    scorers = [method.scorer] if method.scorer else []
+    settings = ScoreSettings(alpha=choosing.alpha)
+    comparer = Comparer([find_method("baseline"), find_method("self-consistency"), method], group_by=GROUPS)
+    with ExitStack() as stack:
+        best_rows = stack.enter_context(RowFile(best))
+        score_rows = stack.enter_context(RowFile(folder.file("scores.jsonl"))) if folder else None
+        choice_rows = stack.enter_context(RowFile(folder.file("choices.jsonl"))) if folder else None
+        async with Grader() as grader, aclosing(pools):
+            async for pool in pools:
+                judged = await examine(pool, grader, scorers, settings)
+                choice = _choose(judged, method)
+                best_rows.write(best_row(judged, choice, method))
+                if score_rows and choice_rows:
+                    for row in score_table(judged, scorers):
+                        score_rows.write(row)
+                    choice_rows.write(choice.to_json())
+                comparer.add(judged)
+    comparison = comparer.result(seed=choosing.seed)
+    if folder:
+        folder.write_json("summary.json", {"method": method.name, "alpha": choosing.alpha, **to_json(comparison)})
+    return comparison
+
+
+def _choose(pool: Pool, method: Method) -> Choice:
+    said = [sample for sample in pool.samples if sample.text]
+    if method.scorer and said and all(sample.stats is None for sample in said):
+        raise UsageError(
+            f"{pool.problem.where or pool.problem.id}: the method {method.name} needs token statistics, the samples have none",
+            "Draw with tamis generate, or choose without them: --method self-consistency",
+        )
+    return choose(pool, method)
+
+
+# --- rows of the files ---------------------------------------------------------------------------------------------
+
+
+def candidates_row(pool: Pool, folder: RunFolder, path: Path) -> dict[str, Any]:
+    """One problem with its samples; `run` leads from the file to the folder that holds their token statistics."""
+    row: dict[str, Any] = {"id": pool.problem.id, "question": pool.problem.prompt}
+    if pool.problem.messages:
+        row["messages"] = [{"role": m.role, "content": m.content} for m in pool.problem.messages]
+    if pool.problem.answer is not None:
+        row["reference"] = pool.problem.answer
+    row |= {name: pool.problem.metadata[name] for name in GROUPS if name in pool.problem.metadata}
+    row["run"] = os.path.relpath(folder.path, path.parent)
+    row["candidates"] = [sample.to_json() for sample in pool.samples]
+    return row
+
+
+def with_statistics(pools: Iterator[Pool], candidates: Path) -> Iterator[Pool]:
+    """The pools of a candidates file, their samples with the token statistics of the run folder that the row names."""
+    folders: dict[str, RunFolder | None] = {}
+    for pool in pools:
+        name = pool.problem.metadata.get("run")
+        if not isinstance(name, str):
+            yield pool
+            continue
+        if name not in folders:
+            path = candidates.parent / name
+            folders[name] = RunFolder.read(path) if (path / "run.json").is_file() else None
+        folder = folders[name]
+        if folder is None:
+            raise InputError(
+                f"{candidates}: the run folder that it names is not there: {candidates.parent / name}", "Move both together"
+            )
+        loaded = [folder.load(sample.key) for sample in pool.samples]
+        yield replace(
+            pool,
+            samples=tuple(
+                replace(sample, stats=found.stats) if found else sample
+                for sample, found in zip(pool.samples, loaded, strict=True)
+            ),
+        )
+
+
+def best_row(pool: Pool, choice: Choice, method: Method) -> dict[str, Any]:
+    """The chosen sample of a problem; where nothing has an answer, the text of the best score, with `final_answer` null."""
+    position = _position(pool, choice, method)
+    row: dict[str, Any] = {"id": pool.problem.id, "question": pool.problem.prompt}
+    values = pool.scores.get(method.scorer or "", (None,) * len(pool.samples))
+    row["answer"] = pool.samples[position].text if position is not None else None
+    row["final_answer"] = choice.answer
+    row["score"] = values[position] if position is not None else None
+    row["score_norm"] = score_norm(values)[position] if position is not None else None
+    row["index"] = pool.samples[position].index if position is not None else None
+    if choice.votes:
+        row["votes"] = dict(choice.votes)
+    if pool.problem.answer is not None:
+        row["reference"] = pool.problem.answer
+        row["correct"] = pool.grades[position].correct if position is not None else None
+    return row
+
+
+def _position(pool: Pool, choice: Choice, method: Method) -> int | None:
+    """Where the chosen sample stands; of a choice that abstains, the best raw score, else the first that did not fail."""
+    alive = [i for i, sample in enumerate(pool.samples) if not sample.error]
+    if choice.index is not None:
+        return next(i for i in alive if pool.samples[i].index == choice.index)
+    values = pool.scores.get(method.scorer or "")
+    scored = [i for i in alive if values and values[i] is not None]
+    return max(scored, key=lambda i: (values[i], -i)) if scored and values else next(iter(alive), None)
+
+
+def score_table(pool: Pool, scorers: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """One row a sample: its grade, its scores, and for each that is missing the reason."""
+    for i, (sample, grade) in enumerate(zip(pool.samples, pool.grades, strict=True)):
+        row = grade.to_json() | {"id": sample.problem_id, "index": sample.index, "cluster": pool.clusters[i]}
+        row["scores"] = {name: pool.scores[name][i] for name in scorers}
+        unscored = {name: missing_reason(sample) or "undefined" for name in scorers if pool.scores[name][i] is None}
+        yield row | ({"unscored": unscored} if unscored else {})

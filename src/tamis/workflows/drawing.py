@@ -1,0 +1,209 @@
+"""Problems x engine -> pools, in the order of the problems: the first half of every workflow that runs a model."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import time
+from collections import deque
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Literal
+
+from tamis.config import EMBEDDED, Drawing
+from tamis.demo import MODEL_FOLDER
+from tamis.engines import open_engine
+from tamis.engines.base import Engine
+from tamis.errors import RunFolderError
+from tamis.records import Pool, Problem, sample_keys
+from tamis.sample import LazyEngine, Progress, pools, sample
+from tamis.sources import BadRow, dataset_digest, read_problems
+from tamis.store import RunFolder
+
+_DIGEST_EDGE = 1 << 20  # bytes of each end of a weights file that enter the model's digest
+
+
+class Session:
+    """One drawing: its problems, its run folder, its model, and what the command line shows of it.
+
+    Attributes:
+        num_problems: How many there are; they are read once when the session begins, which also finds all bad rows.
+        bad_rows: The rows of the source that cannot be used.
+        progress: Counts that change while `pools` runs.
+        folder: The run folder.
+    """
+
+    def __init__(self, config: Drawing) -> None:
+        self.config = config
+        self.bad_rows: list[BadRow] = []
+        self.progress = Progress()
+        self.num_problems = 0
+        for _ in read(config, self.bad_rows):
+            self.num_problems += 1
+        path = run_path(config)
+        if config.resume and not (path / "run.json").is_file():
+            raise RunFolderError(f"nothing to resume: {path} holds no run", "Leave --resume out to start one there")
+        self._engine = LazyEngine(self._open_engine)
+        if not (path / "run.json").is_file():  # a model that does not load leaves no folder behind
+            self._engine.open()
+        kept: Literal["full", "none"] = "full" if config.token_stats == "full" else "none"
+        self.folder = RunFolder.open(path, identity(config), facts=facts(config), fork=config.fork, token_stats=kept)
+
+    def _open_engine(self) -> Engine:
+        config = self.config
+        return open_engine(
+            config.engine,
+            str(model_path(config.model)),
+            batch_size=config.batch_size,
+            device=config.device,
+            dtype=config.dtype,
+            token_stats=config.token_stats != "none",
+            trust_remote_code=config.trust_remote_code,
+        )
+
+    def problems(self) -> Iterator[Problem]:
+        """The problems, read anew from their source."""
+        return read(self.config, [])
+
+    async def pools(self) -> AsyncGenerator[Pool, None]:
+        """Each problem with all its samples, in order: drawn now where owed, from the journal where finished."""
+        config, folder = self.config, self.folder
+        is_owed: deque[bool] = deque()  # of the problems that were looked at and not yet given
+
+        def owed() -> Iterator[Problem]:
+            for problem in self.problems():
+                keys = sample_keys(problem.id, config.prompt(problem), config.sampling, range(config.sampling.n))
+                is_owed.append(any(key not in folder for key in keys))
+                if is_owed[-1]:
+                    yield problem
+                else:
+                    self.progress.problems_skipped += 1
+                    self.progress.samples_reused += config.sampling.n
+
+        early: dict[str, Pool] = {}  # drawn before their turn: at most what is in flight
+        drawn = sample(owed(), self._engine, config.sampling, folder, prompt=config.prompt, progress=self.progress)
+        async with aclosing(drawn):
+            for problem in self.problems():
+                while not is_owed or (is_owed[0] and problem.id not in early):
+                    if (pool := await anext(drawn, None)) is None:
+                        break
+                    early[pool.problem.id] = pool
+                is_owed.popleft()
+                found = early.pop(problem.id, None)
+                yield found or next(pools([problem], folder, config.sampling, prompt=config.prompt))
+
+    def close(self) -> None:
+        """Free the model and release the folder."""
+        self._engine.close()
+        self.folder.close()
+
+
+def run_path(config: Drawing) -> Path:
+    """Where the run folder of a configuration is, or will be."""
+    return config.run or Path("runs") / f"{dataset_name(config.dataset)}-{model_name(config.model)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What a dry run finds."""
+
+    num_problems: int
+    max_tokens: int  # that could be generated in all
+    first_prompt: str
+    run_path: Path
+    bad_rows: Sequence[BadRow]
+
+
+def check(config: Drawing) -> Check:
+    """Read all inputs, fill the first prompt, touch nothing.
+
+    Raises:
+        InputError: The problems cannot be read.
+    """
+    bad_rows: list[BadRow] = []
+    first, num_problems = "", 0
+    for problem in read(config, bad_rows):
+        first = first or config.prompt(problem).text
+        num_problems += 1
+    max_tokens = num_problems * config.sampling.n * config.sampling.max_tokens
+    return Check(num_problems, max_tokens, first, run_path(config), bad_rows)
+
+
+def read(config: Drawing, bad_rows: list[BadRow]) -> Iterator[Problem]:
+    """The problems of a configuration."""
+    return read_problems(config.dataset, split=config.split, limit=config.limit, fields=config.fields, bad_rows=bad_rows)
+
+
+def model_path(model: str) -> str | Path:
+    """The folder of the embedded model for its name; anything else as it stands."""
+    return MODEL_FOLDER if model == EMBEDDED else model
+
+
+def model_name(model: str) -> str:
+    """The last part of a folder or hub name, fit for a file name."""
+    return re.sub(r"[^\w.-]+", "-", Path(model.rstrip("/")).name) or "model"
+
+
+def dataset_name(dataset: str) -> str:
+    """`HuggingFaceH4/MATH-500` and `data/math500.jsonl` -> `math500`."""
+    stem = Path(dataset.rstrip("/")).name.split(".")[0]
+    return re.sub(r"[^\w]+", "", stem).lower() or "problems"
+
+
+def identity(config: Drawing) -> dict[str, Any]:
+    """What shapes the samples: a run folder holds the samples of one identity. `n` and the data are free to grow."""
+    return {
+        "engine": config.engine,
+        "model": model_name(config.model),
+        "model_digest": model_digest(model_path(config.model)),
+        "dtype": config.dtype,
+        "template": config.prompt.template,
+        "system": config.prompt.system,
+        "chat_template": not config.prompt.raw,
+        "token_stats": config.token_stats,
+        **config.sampling.to_json(),
+    }
+
+
+def facts(config: Drawing) -> dict[str, Any]:
+    """What a reader of the run must know beside its identity."""
+    versions = {}
+    for package in ("tamis", "torch", "transformers", "math-verify"):
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return {
+        "created": time.strftime("%Y%m%d_%H%M%S"),
+        "dataset": config.dataset,
+        "dataset_digest": dataset_digest(config.dataset, split=config.split),
+        "split": config.split,
+        "limit": config.limit,
+        "fields": dict(config.fields),
+        "n": config.sampling.n,
+        "model_path": str(model_path(config.model)),
+        "batch_size": config.batch_size,
+        "versions": versions,
+    }
+
+
+def model_digest(model: str | Path) -> str:
+    """A cheap fingerprint of a local model folder: its configuration, and name, size and both ends of each weights file.
+
+    A hub name is its own fingerprint.
+    """
+    folder = Path(model)
+    if not folder.is_dir():
+        return str(model)
+    digest = hashlib.sha256()
+    for path in sorted([*folder.glob("*.json"), *folder.glob("*.safetensors")]):
+        size = path.stat().st_size
+        digest.update(f"{path.name} {size}\n".encode())
+        with path.open("rb") as file:
+            digest.update(file.read(_DIGEST_EDGE))
+            file.seek(max(0, size - _DIGEST_EDGE))
+            digest.update(file.read(_DIGEST_EDGE))
+    return digest.hexdigest()[:16]

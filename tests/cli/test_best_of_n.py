@@ -1,0 +1,131 @@
+"""`generate`, `evaluate` and `infer` as source document s3 has them."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from cli.commands import DRAWING, PROBLEMS, rows
+
+
+def test_infer_writes_the_documented_lines_and_files(tamis, place):
+    ran = tamis("infer", *DRAWING, "--num_return_sequences", 4, "--temperature", 0.7, "--max_tokens", 256, "--alpha", 0.4)
+    assert ran.code == 0, ran.err
+    candidates = re.search(
+        r"^\[1/2\] Generating candidates -> (results/math500_candidates_script.json_\d{8}_\d{6}\.jsonl)$", ran.out, re.M
+    )
+    best = re.search(r"^\[2/2\] Evaluating and selecting best answers -> (results/math500_best_\S+\.jsonl)$", ran.out, re.M)
+    assert f"✅ Done! Final results saved to: {best[1]}" in ran.out
+    found = rows(place / best[1])
+    assert [row["question"] for row in found] == [problem["problem"] for problem in PROBLEMS]
+    for row in found:
+        assert {"question", "answer", "final_answer", "score", "score_norm", "index", "correct"} <= row.keys()
+        assert 0 <= row["score_norm"] <= 1
+    drawn = rows(place / candidates[1])
+    assert [len(row["candidates"]) for row in drawn] == [4, 4, 4]
+    assert "小明" in (place / candidates[1]).read_text(encoding="utf-8")
+
+
+def test_generate_then_evaluate_gives_what_infer_gives(tamis, place):
+    tamis("infer", *DRAWING, "--run", "runs/one", "--output-dir", "one", "--alpha", 0.3)
+    tamis("generate", *DRAWING, "--run", "runs/two", "--output-dir", "two")
+    candidates = next(Path("two").glob("*_candidates_*"))
+    ran = tamis("evaluate", "--candidates", candidates, "--alpha", 0.3)
+    assert ran.code == 0, ran.err
+    one, two = next(Path("one").glob("*_best_*")), next(Path("two").glob("*_best_*"))
+    assert one.read_bytes() == two.read_bytes()
+
+
+def test_alpha_changes_the_scores(tamis, place):
+    for alpha in (0.0, 1.0):
+        tamis("infer", *DRAWING, "--output-dir", f"a{alpha}", "--alpha", alpha)
+    scores = [[row["score"] for row in rows(next(Path(f"a{alpha}").glob("*_best_*")))] for alpha in (0.0, 1.0)]
+    assert scores[0] != scores[1]
+    assert all(score <= 0 for score in scores[0])  # negative entropies
+    assert all(score >= 0 for score in scores[1])  # divergences
+
+
+def test_a_second_run_draws_nothing_and_gives_the_same_files(tamis, place):
+    tamis("infer", *DRAWING)
+    files = {path: path.read_bytes() for path in Path("results").iterdir()}
+    journal = (place / "runs/math500-script.json/samples.jsonl").read_bytes()
+    ran = tamis("infer", *DRAWING, "--resume")
+    assert ran.code == 0
+    assert {path: path.read_bytes() for path in Path("results").iterdir()} == files
+    assert (place / "runs/math500-script.json/samples.jsonl").read_bytes() == journal
+
+
+def test_another_temperature_is_refused_with_the_difference_and_fork_goes_on(tamis, place):
+    tamis("infer", *DRAWING, "--temperature", 0.7)
+    ran = tamis("infer", *DRAWING, "--temperature", 0.1)
+    assert ran.code == 1
+    assert "temperature: 0.7 -> 0.1" in ran.err
+    assert "--fork" in ran.err
+    assert len(ran.err.strip().splitlines()) == 1
+    assert tamis("infer", *DRAWING, "--temperature", 0.1, "--fork").code == 0
+    assert Path("runs/math500-script.json-2/run.json").is_file()
+
+
+def test_resume_without_a_run_is_an_error(tamis, place):
+    ran = tamis("infer", *DRAWING, "--resume")
+    assert (ran.code, len(ran.err.splitlines())) == (1, 1)
+    assert "nothing to resume" in ran.err
+
+
+def test_more_samples_extend_the_run(tamis, place):
+    tamis("generate", *DRAWING, "-n", 2)
+    ran = tamis("generate", *DRAWING, "-n", 4)
+    assert ran.code == 0
+    journal = rows(place / "runs/math500-script.json/samples.jsonl")
+    assert sorted((row["id"], row["index"]) for row in journal) == [(p, i) for p in ("p1", "p2", "p3") for i in range(4)]
+
+
+def test_bad_rows_and_failed_samples_are_listed_and_the_rest_goes_on(tamis, place):
+    with Path("math500.jsonl").open("a", encoding="utf-8") as file:
+        file.write('{"problem": 5}\n{"problem": "torn\n' + json.dumps({"problem": "nobody knows", "answer": "1"}) + "\n")
+    ran = tamis("infer", *DRAWING)
+    assert ran.code == 3
+    assert "math500.jsonl:4" in ran.err
+    assert "math500.jsonl:5" in ran.err
+    best = rows(next(Path("results").glob("*_best_*")))
+    assert len(best) == 4
+    assert best[3]["answer"] is None
+    assert "% failed" in ran.out
+
+
+def test_dry_run_draws_nothing(tamis, place):
+    ran = tamis("infer", *DRAWING, "--dry-run")
+    assert ran.code == 0
+    assert "What is 1 + 1?" in ran.out
+    assert r"\boxed{}" in ran.out
+    assert not Path("runs").exists()
+    assert not Path("results").exists()
+
+
+@pytest.mark.parametrize("method", ["self-consistency", "self-certainty", "borda-self-certainty", "baseline"])
+def test_other_methods_choose_too(tamis, place, method):
+    ran = tamis("infer", *DRAWING, "--method", method)
+    assert ran.code == 0, ran.err
+    best = rows(next(Path("results").glob("*_best_*")))
+    if method == "self-consistency":
+        assert [row["correct"] for row in best] == [True, True, True]
+    if method == "baseline":
+        assert [row["index"] for row in best] == [0, 0, 0]
+
+
+def test_without_statistics_a_score_is_refused_and_a_vote_is_not(tamis, place):
+    tamis("generate", *DRAWING, "--token-stats", "none")
+    candidates = next(Path("results").glob("*_candidates_*"))
+    ran = tamis("evaluate", "--candidates", candidates)
+    assert ran.code == 2
+    assert "token statistics" in ran.err
+    assert tamis("evaluate", "--candidates", candidates, "--method", "self-consistency").code == 0
+
+
+def test_sequence_statistics_score_and_leave_no_tokens(tamis, place):
+    assert tamis("infer", *DRAWING, "--token-stats", "sequence").code == 0
+    folder = place / "runs/math500-script.json"
+    assert not (folder / "tokens.bin").exists()
+    assert all(row["scores"]["infer"] is not None for row in rows(folder / "scores.jsonl"))
