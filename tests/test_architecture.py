@@ -28,7 +28,7 @@ ALLOWED = {
     "score": {"records", "errors"},
     "select": {"records", "errors", "score"},
     "summarise": {"records", "errors", "select", "score"},
-    "view": {"records", "errors", "summarise", "score"},
+    "view": {"records", "errors", "summarise", "score", "store"},
     "demo": {"records", "prompts"},
     "workflows": None,
     "cli": None,

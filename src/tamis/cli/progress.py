@@ -23,6 +23,7 @@ class ProgressLine:
     def __init__(self, progress: Progress, num_samples: int) -> None:
         self._progress = progress
         self._total = num_samples
+        self._seen, self._seen_at = 0, 0.0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._show, daemon=True)
 
@@ -58,8 +59,10 @@ class ProgressLine:
     def line(self) -> str:
         """`312/2000 samples (100 reused)  12.1/s  1450 tokens/s  2:20 left  0 failed  1.0 % truncated`."""
         now = self._progress
-        elapsed = max(time.monotonic() - now.started, 1e-9)
         drawn = now.samples_done + now.samples_failed
+        if drawn != self._seen:
+            self._seen, self._seen_at = drawn, time.monotonic()
+        elapsed = max(self._seen_at - now.started, 1e-9)  # what follows the last sample is not sampling
         finished = drawn + now.samples_reused
         parts = [f"{finished}/{self._total} samples" + (f" ({now.samples_reused} reused)" if now.samples_reused else "")]
         if drawn:

@@ -21,7 +21,7 @@ def print_comparison(comparison: Comparison, title: str) -> None:
     """The table of methods on stdout, pass@k under it, and what stands beside every accuracy."""
     from rich.console import Console
 
-    console = Console(width=None if sys.stdout.isatty() else 110, highlight=False)
+    console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
     console.print(_table(comparison, title))
     points = "  ".join(f"pass@{p.num_samples} {p.accuracy.value:.4f}" for p in comparison.pass_at_k)
     if points:
@@ -36,7 +36,7 @@ def _table(comparison: Comparison, title: str) -> Table:
 
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("method", no_wrap=True)
-    for heading in ("accuracy", "95 % interval", "vs one sample", "95 % interval", "AUROC", "tokens/problem"):
+    for heading in ("accuracy", "95 % interval", "vs one sample", "95 % interval", "AUROC", "tokens"):
         table.add_column(heading, justify="right", no_wrap=True)
     for line in comparison.methods:
         table.add_row(*_cells(line))

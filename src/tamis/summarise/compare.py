@@ -13,15 +13,12 @@ from tamis.summarise import calibration
 from tamis.summarise.collect import Collected, ProblemNumbers, Taken
 from tamis.summarise.curves import accuracy_at, curve_sizes
 from tamis.summarise.intervals import mean_interval, paired_difference, wilson
-from tamis.summarise.results import Comparison, CurvePoint, GroupResult, Interval, MethodResult
+from tamis.summarise.results import ONE_SAMPLE, ORACLE, Comparison, CurvePoint, GroupResult, Interval, MethodResult
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Floats = NDArray[np.float64]
-
-ONE_SAMPLE = "one sample"
-ORACLE = "oracle"
 
 
 class Comparer:

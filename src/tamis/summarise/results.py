@@ -8,6 +8,13 @@ from math import isfinite
 from typing import Any
 
 
+ONE_SAMPLE = "one sample"
+"""The line of one sample drawn at random: the mean over the pool."""
+
+ORACLE = "oracle"
+"""The line of a selector that always finds a right sample where there is one."""
+
+
 @dataclass(frozen=True, slots=True)
 class Interval:
     """An estimate with its 95 % interval; `low` and `high` are NaN where none is defined."""
@@ -106,7 +113,7 @@ def to_json(comparison: Comparison) -> dict[str, Any]:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, float):
-        return value if isfinite(value) else None
+        return float(value) if isfinite(value) else None
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -9,14 +9,14 @@ from __future__ import annotations
 import base64
 import hashlib
 import math
-import os
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 
 from tamis.records import Choice, Pool
-from tamis.summarise.results import Comparison, Health
+from tamis.store.files import write_atomically
+from tamis.summarise.results import ORACLE, Comparison, Health
 from tamis.view.candidates import candidates_section
 from tamis.view.charts import accuracy_chart, chart_lines
 from tamis.view.methods import group_tables, headline, method_table, ranked
@@ -63,7 +63,7 @@ def write_report(
         scorer_for_colour=scorer_for_colour,
         warnings=warnings,
     )
-    _replace(path, page.encode("utf-8"))
+    write_atomically(path, [page.encode("utf-8")])
 
 
 def render_report(
@@ -77,6 +77,8 @@ def render_report(
     warnings: Sequence[str],
 ) -> str:
     """The page as a string; see `write_report`."""
+    # the oracle is no method that one could take: it has a line of its own, from pass@k
+    comparison = replace(comparison, methods=[line for line in comparison.methods if line.method != ORACLE])
     scale = Scale.fit(scorer_for_colour, (sample for pool in pools for sample in pool.samples))
     body = (
         f"<header><p class='brand'>Tamis</p><h1>{esc(title)}</h1>{headline(comparison)}{_facts(facts)}</header>"
@@ -138,19 +140,3 @@ def _asset(name: str) -> str:
 
 def _hash(source: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(source.encode('utf-8')).digest()).decode()}'"
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Write beside the file and rename, so that no reader ever sees half a page."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
