@@ -15,6 +15,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+import orjson
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -329,11 +331,12 @@ class Choice:
 # --- identity ----------------------------------------------------------------------------------------------------
 
 
-_encode = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode
-
-
 def _digest(*values: Any) -> bytes:
-    return hashlib.blake2b(_encode(values).encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    try:
+        content = orjson.dumps(values, option=orjson.OPT_SORT_KEYS)
+    except orjson.JSONEncodeError:  # half a surrogate pair
+        content = json.dumps(values, sort_keys=True).encode()
+    return hashlib.blake2b(content, digest_size=8).digest()
 
 
 def content_id(prompt: str, messages: tuple[Message, ...] = (), images: tuple[str, ...] = ()) -> str:

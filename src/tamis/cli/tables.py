@@ -52,7 +52,7 @@ def _cells(line: MethodResult) -> tuple[str, ...]:
         f"{difference.value:+.4f}" if difference else "",
         _bounds(difference, "{:+.3f}") if difference else "",
         "" if math.isnan(line.auroc) else f"{line.auroc:.3f}",
-        f"{line.tokens_per_problem:.0f}",
+        "" if math.isnan(line.tokens_per_problem) else f"{line.tokens_per_problem:.0f}",
     )
 
 

@@ -8,7 +8,7 @@ that breaks as a whole raises `EngineError`.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from typing import Any, Protocol, runtime_checkable
 
 from tamis.records import Request, Sample
@@ -22,7 +22,7 @@ class Engine(Protocol):
         """Name, model and versions, as they go into run.json: `{"engine": "hf", "model": ..., ...}`."""
         ...
 
-    def stream(self, requests: AsyncIterator[Request]) -> AsyncIterator[Sample]:
+    def stream(self, requests: AsyncIterator[Request]) -> AsyncGenerator[Sample, None]:
         """Draw every draw of every request; yield each sample as it finishes.
 
         Closing the iterator early (`aclose`) abandons what is in flight and frees the model's workspace.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tamis.records import Grade, Pool
+from tamis.records import Grade, Pool, Sample
 from tamis.select.methods import Method, choose, score_array
 from tamis.summarise.results import Health
 
@@ -37,8 +37,8 @@ class ProblemNumbers:
     clusters: NDArray[np.int32]  # (M,)
     scores: Mapping[str, Floats]  # scorer -> (M,); only of scorers that have a value for some answer here
     taken: Mapping[str, Taken]
-    tokens_first: int
-    tokens_all: int
+    tokens_first: float  # NaN where the sample does not say
+    tokens_all: float
     labels: tuple[str, ...]  # values of the metadata fields that were asked for
 
     @property
@@ -82,6 +82,10 @@ class Collected:
         return Health(**{name: self._health[name] for name in names})
 
 
+def _num_tokens(sample: Sample) -> float:
+    return nan if sample.text and not sample.completion_tokens else float(sample.completion_tokens)
+
+
 def _numbers(
     pool: Pool, alive: list[int], correct: Floats, methods: Sequence[Method], group_by: Sequence[str]
 ) -> ProblemNumbers:
@@ -92,7 +96,7 @@ def _numbers(
         # Where there are answers and none of them is scored, a choice by score would be the first sample in disguise.
         if scorer in pool.scores and (np.isfinite(values[clusters >= 0]).any() or not (clusters >= 0).any()):
             scores[str(scorer)] = values
-    tokens = [pool.samples[i].completion_tokens for i in alive]
+    tokens = [_num_tokens(pool.samples[i]) for i in alive]
     return ProblemNumbers(
         id=pool.problem.id,
         correct=correct,

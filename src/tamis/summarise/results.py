@@ -41,7 +41,7 @@ class MethodResult:
     difference: Interval | None  # paired with one sample (the mean over the pool); None for that line itself
     num_problems: int  # problems that count: those with a reference and a graded choice
     num_abstained: int  # problems where the method chose nothing; they count as wrong
-    tokens_per_problem: float  # generated tokens that the method pays for
+    tokens_per_problem: float  # generated tokens that the method pays for; NaN where samples do not say
     curve: tuple[CurvePoint, ...] = ()
     auroc: float = float("nan")  # of the score that it goes by, over all graded samples; NaN without a score
     auroc_within: float = float("nan")  # the same, mean over the problems with right and wrong samples

@@ -5,9 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import time
-from collections import deque
 from collections.abc import AsyncGenerator, Iterator, Sequence
-from contextlib import aclosing
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -18,11 +16,12 @@ from tamis.demo import MODEL_FOLDER
 from tamis.engines import open_engine
 from tamis.engines.base import Engine
 from tamis.errors import RunFolderError
-from tamis.records import Pool, Problem, sample_keys
-from tamis.sample import LazyEngine, Progress, pools, sample
+from tamis.records import Pool, Problem
+from tamis.sample import LazyEngine, Progress, sample_in_order
 from tamis.sources import BadRow, dataset_digest, read_problems
 from tamis.store import RunFolder
 
+_PROBLEMS_IN_FLIGHT = 256  # one long answer holds back those after it; the batch must not run dry meanwhile
 _DIGEST_EDGE = 1 << 20  # bytes of each end of a weights file that enter the model's digest
 
 
@@ -68,32 +67,17 @@ class Session:
         """The problems, read anew from their source."""
         return read(self.config, [])
 
-    async def pools(self) -> AsyncGenerator[Pool, None]:
+    def pools(self) -> AsyncGenerator[Pool, None]:
         """Each problem with all its samples, in order: drawn now where owed, from the journal where finished."""
-        config, folder = self.config, self.folder
-        is_owed: deque[bool] = deque()  # of the problems that were looked at and not yet given
-
-        def owed() -> Iterator[Problem]:
-            for problem in self.problems():
-                keys = sample_keys(problem.id, config.prompt(problem), config.sampling, range(config.sampling.n))
-                is_owed.append(any(key not in folder for key in keys))
-                if is_owed[-1]:
-                    yield problem
-                else:
-                    self.progress.problems_skipped += 1
-                    self.progress.samples_reused += config.sampling.n
-
-        early: dict[str, Pool] = {}  # drawn before their turn: at most what is in flight
-        drawn = sample(owed(), self._engine, config.sampling, folder, prompt=config.prompt, progress=self.progress)
-        async with aclosing(drawn):
-            for problem in self.problems():
-                while not is_owed or (is_owed[0] and problem.id not in early):
-                    if (pool := await anext(drawn, None)) is None:
-                        break
-                    early[pool.problem.id] = pool
-                is_owed.popleft()
-                found = early.pop(problem.id, None)
-                yield found or next(pools([problem], folder, config.sampling, prompt=config.prompt))
+        return sample_in_order(
+            self.problems,
+            self._engine,
+            self.config.sampling,
+            self.folder,
+            prompt=self.config.prompt,
+            progress=self.progress,
+            max_problems_in_flight=_PROBLEMS_IN_FLIGHT,
+        )
 
     def close(self) -> None:
         """Free the model and release the folder."""

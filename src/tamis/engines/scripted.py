@@ -1,0 +1,191 @@
+"""A model that says what it is told to: for tests, examples and trying out a pipeline without weights.
+
+Every draw is answered from a script, one token a character, as a slow or a faulty model would: with delays, with failures,
+with token statistics that obey the laws of real ones. What a draw gives depends on its request and its seed alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from pathlib import Path
+from random import Random
+from typing import Any, Self
+
+import numpy as np
+
+from tamis.errors import EngineError
+from tamis.records import STATISTICS, Draw, Failure, FinishReason, Request, Sample, TokenStats
+
+Answer = str | Failure | Sample
+"""What a script says to one draw: a text, a failure, or the whole sample as it shall be yielded."""
+
+Script = Callable[[Request, Draw], Answer] | Mapping[str, Sequence[Answer]] | Sequence[Answer]
+"""A function of request and draw; or the answers to each problem, by its id; or the same answers to all. Answers are taken
+by sample index, from the first again when they run out; a problem that has none fails."""
+
+VOCAB_SIZE = 32
+
+
+class ScriptedEngine:
+    """Answers from a script; see `Script`. Counts what it was asked: `num_requests`, `num_draws`."""
+
+    def __init__(
+        self,
+        script: Script,
+        *,
+        token_stats: bool = False,
+        delay: float | Callable[[Draw], float] = 0.0,
+        max_draws_in_flight: int = 16,
+        break_after: int | None = None,
+    ) -> None:
+        """Prepare the script.
+
+        Args:
+            script: What to say.
+            token_stats: Give each text token statistics, drawn from the seed (`random_stats`).
+            delay: Seconds that each draw takes, or a function of the draw; a number is spread by up to half, by the seed.
+            max_draws_in_flight: Draws admitted and not yet handed over.
+            break_after: Raise `EngineError` once so many samples are handed over.
+        """
+        self._script = script
+        self._token_stats = token_stats
+        self._delay = delay
+        self._max_draws_in_flight = max_draws_in_flight
+        self._break_after = break_after
+        self.num_requests = 0
+        self.num_draws = 0
+
+    @classmethod
+    def from_file(cls, path: str | Path, *, token_stats: bool = False) -> Self:
+        """Read a script: JSON with `answers` (a list, or lists by problem id) and, if it shall take time, `delay_s`.
+
+        Raises:
+            EngineError: There is no such file, or it is no script.
+        """
+        try:
+            script = json.loads(Path(path).read_text(encoding="utf-8"))
+            return cls(script["answers"], token_stats=token_stats, delay=script.get("delay_s", 0.0))
+        except OSError as error:
+            raise EngineError(f"cannot read the script {path}: {error.strerror}", "Name a JSON file") from error
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise EngineError(
+                f"{path} is not a script", 'Write {"answers": ["...", ...]} or {"answers": {"id": ["..."]}}'
+            ) from error
+
+    def describe(self) -> Mapping[str, Any]:
+        """Its name; the script has none."""
+        return {"engine": "scripted"}
+
+    async def stream(self, requests: AsyncIterator[Request]) -> AsyncGenerator[Sample, None]:
+        """Answer every draw, each in its own time.
+
+        Raises:
+            EngineError: `break_after` samples are handed over.
+        """
+        finished: asyncio.Queue[Sample | Exception | None] = asyncio.Queue()
+        slots = asyncio.Semaphore(self._max_draws_in_flight)
+        feeder = asyncio.create_task(self._answer_all(requests, finished, slots))
+        num_given = 0
+        try:
+            while (item := await finished.get()) is not None:
+                if isinstance(item, Exception):
+                    raise item
+                yield item
+                slots.release()
+                num_given += 1
+                if num_given == self._break_after:
+                    raise EngineError(f"the scripted engine broke after {num_given} samples", "It was told to")
+        finally:
+            feeder.cancel()
+            await asyncio.wait([feeder])
+
+    async def _answer_all(
+        self, requests: AsyncIterator[Request], finished: asyncio.Queue[Sample | Exception | None], slots: asyncio.Semaphore
+    ) -> None:
+        async def answer(request: Request, draw: Draw) -> None:
+            try:
+                await asyncio.sleep(self._seconds(draw))
+                finished.put_nowait(self._sample(request, draw))
+            except Exception as error:  # noqa: BLE001 raised again in `stream`
+                finished.put_nowait(error)
+
+        try:
+            async with asyncio.TaskGroup() as draws:
+                async for request in requests:
+                    self.num_requests += 1
+                    for draw in request.draws:
+                        await slots.acquire()
+                        self.num_draws += 1
+                        draws.create_task(answer(request, draw))
+            finished.put_nowait(None)
+        except ExceptionGroup as errors:  # of `requests`: the draws raise nothing
+            finished.put_nowait(errors.exceptions[0])
+
+    def close(self) -> None:
+        """Nothing to free."""
+
+    def _seconds(self, draw: Draw) -> float:
+        if callable(self._delay):
+            return self._delay(draw)
+        return self._delay * Random(draw.seed).uniform(0.5, 1.5)
+
+    def _answer(self, request: Request, draw: Draw) -> Answer:
+        if callable(self._script):
+            return self._script(request, draw)
+        answers = self._script.get(request.problem_id, ()) if isinstance(self._script, Mapping) else self._script
+        if not answers:
+            return Failure("engine", f"the script has no answer to problem {request.problem_id}")
+        return answers[draw.index % len(answers)]
+
+    def _sample(self, request: Request, draw: Draw) -> Sample:
+        answer = self._answer(request, draw)
+        if isinstance(answer, Sample):
+            return answer
+        sampling = request.sampling
+        identity = (draw.key, request.problem_id, draw.index, draw.seed, sampling)
+        prompt_tokens = len(request.prompt.text)
+        if isinstance(answer, Failure):
+            return Sample(*identity, finish_reason="error", prompt_tokens=prompt_tokens, error=answer)
+        text, finish_reason = _cut(answer, sampling.stop, sampling.max_tokens)
+        return Sample(
+            *identity,
+            parts=(text,) if text else (),
+            finish_reason=finish_reason,
+            prompt_tokens=prompt_tokens,
+            completion_tokens=len(text),
+            stats=random_stats(text, draw.seed) if self._token_stats else None,
+        )
+
+
+def _cut(text: str, stop: Sequence[str], max_tokens: int) -> tuple[str, FinishReason]:
+    """What is generated of a text, and why it ends there; the end token needs room within `max_tokens` too."""
+    generated = text[:max_tokens]
+    ends = [place for word in stop if word and (place := generated.find(word)) >= 0]
+    if ends:
+        return generated[: min(ends)], "stop"
+    return generated, "length" if len(text) >= max_tokens else "stop"
+
+
+def random_stats(text: str, seed: int) -> TokenStats:
+    """Statistics of a text whose tokens are its characters, of distributions over 32 tokens drawn from a seed."""
+    num_tokens = len(text)
+    logits = np.random.default_rng(seed).normal(scale=3.0, size=(num_tokens, VOCAB_SIZE))  # (T, V)
+    logp = logits - np.log(np.exp(logits).sum(1, keepdims=True))
+    p, largest = np.exp(logp), -np.sort(-logp, axis=1)
+    ids = np.array([ord(character) % VOCAB_SIZE for character in text], np.int32)  # (T,)
+    chosen = logp[np.arange(num_tokens), ids]
+    values = {
+        "logp": chosen,
+        "rank": 1 + (logp > chosen[:, None]).sum(1),
+        "entropy": -(p * logp).sum(1),
+        "mean_logp": logp.mean(1),
+        "sum_p2": (p * p).sum(1),
+        "lp1": largest[:, 0],
+        "lp2": largest[:, 1],
+        "sum_top5": largest[:, :5].sum(1),
+        "sum_top20": largest[:, :20].sum(1),
+    }
+    columns = np.stack([values[name] for name in STATISTICS], axis=1).astype(np.float32)  # (T, 9)
+    return TokenStats(columns, ids, np.arange(num_tokens, dtype=np.int32), VOCAB_SIZE)

@@ -1,0 +1,59 @@
+"""All problems of a run in the order of their source, whatever was drawn when."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
+from contextlib import aclosing
+from typing import TYPE_CHECKING
+
+from tamis.records import Pool, Problem, Prompt, Sampling, sample_keys
+from tamis.sample.loop import sample
+from tamis.sample.progress import Progress
+
+if TYPE_CHECKING:
+    from tamis.engines.base import Engine
+    from tamis.store import RunFolder
+
+
+async def sample_in_order(
+    problems: Callable[[], Iterable[Problem]],
+    engine: Engine,
+    sampling: Sampling,
+    run: RunFolder,
+    *,
+    prompt: Callable[[Problem], Prompt],
+    progress: Progress,
+    max_problems_in_flight: int = 64,
+) -> AsyncGenerator[Pool, None]:
+    """Every problem once, in order, with all its samples: drawn now where owed, from the folder where finished.
+
+    As `sample`, save that `problems` opens the source anew at each call: the engine's walk is far ahead of the caller's where
+    much is finished, and what lies between them is not kept. Both walks must give the same problems.
+    """
+    drawn = sample(
+        problems(),
+        engine,
+        sampling,
+        run,
+        prompt=prompt,
+        progress=progress,
+        max_problems_in_flight=max_problems_in_flight,
+        in_order=True,
+    )
+    async with aclosing(drawn):
+        new = await anext(drawn, None)
+        for problem in problems():
+            if new is not None and new.problem == problem:
+                yield new
+                new = await anext(drawn, None)
+            else:
+                yield next(pools([problem], run, sampling, prompt=prompt))
+
+
+def pools(
+    problems: Iterable[Problem], run: RunFolder, sampling: Sampling, *, prompt: Callable[[Problem], Prompt]
+) -> Iterator[Pool]:
+    """Every problem, in order, with those of its n samples that are in the folder, the failed included."""
+    for problem in problems:
+        keys = sample_keys(problem.id, prompt(problem), sampling, range(sampling.n))
+        yield Pool(problem, tuple(found for key in keys if (found := run.load(key))))

@@ -1,0 +1,48 @@
+"""A model that is loaded only when something is to be drawn."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from contextlib import aclosing
+from typing import Any
+
+from tamis.engines.base import Engine
+from tamis.records import Request, Sample
+
+
+class LazyEngine:
+    """Opens an engine at the first request, so that resuming a finished run loads no model."""
+
+    def __init__(self, open_engine: Callable[[], Engine]) -> None:
+        self._open = open_engine
+        self._engine: Engine | None = None
+
+    def open(self) -> Engine:
+        """The engine, loaded now if it was not."""
+        if self._engine is None:
+            self._engine = self._open()
+        return self._engine
+
+    def describe(self) -> Mapping[str, Any]:
+        """What the engine says of itself; opens it."""
+        return self.open().describe()
+
+    async def stream(self, requests: AsyncIterator[Request]) -> AsyncGenerator[Sample, None]:
+        """What the engine draws, once there is a request."""
+        first = await anext(requests, None)
+        if first is None:
+            return
+
+        async def all_requests() -> AsyncIterator[Request]:
+            yield first
+            async for request in requests:
+                yield request
+
+        async with aclosing(self.open().stream(all_requests())) as stream:
+            async for sample in stream:
+                yield sample
+
+    def close(self) -> None:
+        """Free the model, if it was ever loaded. Idempotent."""
+        if self._engine is not None:
+            self._engine.close()

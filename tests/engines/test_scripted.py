@@ -1,0 +1,188 @@
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tamis.engines.base import Engine
+from tamis.engines.scripted import ScriptedEngine, random_stats
+from tamis.errors import EngineError
+from tamis.records import Draw, Failure, Message, Prompt, Request, Sample, Sampling, sample_seed
+
+
+def request(problem_id: str = "p", n: int = 3, **sampling) -> Request:
+    draws = tuple(Draw(f"{hash((problem_id, i)) % 2**64:016x}", i, sample_seed(0, problem_id, i)) for i in range(n))
+    return Request(problem_id, Prompt((Message("user", "1 + 1?"),)), Sampling(n=n, **sampling), draws)
+
+
+def run(engine: ScriptedEngine, *requests: Request) -> list[Sample]:
+    async def feed():
+        for item in requests:
+            yield item
+
+    async def collect():
+        return [sample async for sample in engine.stream(feed())]
+
+    return asyncio.run(collect())
+
+
+def by_index(samples: list[Sample]) -> list[Sample]:
+    return sorted(samples, key=lambda s: (s.problem_id, s.index))
+
+
+def test_it_is_an_engine():
+    assert isinstance(ScriptedEngine([]), Engine)
+    assert ScriptedEngine([]).describe() == {"engine": "scripted"}
+
+
+def test_scripts_by_problem_by_index_and_by_function():
+    requests = request("a"), request("b", n=2)
+    texts = [s.text for s in by_index(run(ScriptedEngine({"a": ["1", "2"], "b": ["三"]}), *requests))]
+    assert texts == ["1", "2", "1", "三", "三"]
+    assert [s.text for s in by_index(run(ScriptedEngine(["x", "y"]), *requests))] == ["x", "y", "x", "x", "y"]
+    samples = by_index(run(ScriptedEngine(lambda r, d: f"{r.problem_id}{d.index} {d.seed}"), *requests))
+    assert [s.text for s in samples] == [f"{r.problem_id}{d.index} {d.seed}" for r in requests for d in r.draws]
+    assert [(s.key, s.index, s.seed) for s in samples] == [(d.key, d.index, d.seed) for r in requests for d in r.draws]
+
+
+def test_a_whole_sample_is_given_as_it_is():
+    whole = Sample("00" * 8, "q", 7, 7, Sampling(), ("x",))
+    assert run(ScriptedEngine(lambda *_: whole), request(n=1)) == [whole]
+
+
+def test_failures_are_samples():
+    engine = ScriptedEngine(lambda _, draw: Failure("engine", "out of memory") if draw.index == 1 else "fine")
+    samples = by_index(run(engine, request()))
+    assert [s.error and s.error.message for s in samples] == [None, "out of memory", None]
+    assert [s.finish_reason for s in samples] == ["stop", "error", "stop"]
+    (sample,) = run(ScriptedEngine({"other": ["x"]}), request(n=1))
+    assert sample.error == Failure("engine", "the script has no answer to problem p")
+
+
+@pytest.mark.parametrize(
+    ("text", "stop", "max_tokens", "expected", "reason"),
+    [
+        ("abcdef", (), 10, "abcdef", "stop"),
+        ("abcdef", (), 6, "abcdef", "length"),  # no room for the end token
+        ("abcdef", (), 4, "abcd", "length"),
+        ("abcdef", ("cd",), 10, "ab", "stop"),
+        ("abcdef", ("ef", "cd"), 10, "ab", "stop"),
+        ("abcdef", ("cd",), 3, "abc", "length"),  # cut before the stop string is whole
+        ("abcdef", ("ab",), 10, "", "stop"),
+        ("abcdef", ("",), 10, "abcdef", "stop"),
+        ("答案是四", ("是",), 3, "答案", "stop"),
+        ("", (), 5, "", "stop"),
+    ],
+)
+def test_it_honours_max_tokens_and_stop_strings(text, stop, max_tokens, expected, reason):
+    (sample,) = run(ScriptedEngine([text], token_stats=True), request(n=1, stop=stop, max_tokens=max_tokens))
+    assert (sample.text, sample.finish_reason, sample.completion_tokens) == (expected, reason, len(expected))
+    assert sample.stats is not None
+    assert sample.stats.starts.tolist() == list(range(len(expected)))
+
+
+@given(st.text(max_size=30), st.integers(0, 2**63 - 1))
+def test_statistics_obey_the_laws_of_a_distribution(text, seed):
+    stats = random_stats(text, seed)
+    size = stats.vocab_size
+    assert stats.values.shape == (len(text), 9)
+    assert stats.values.dtype == np.float32
+    logp, lp1, lp2 = stats.column("logp"), stats.column("lp1"), stats.column("lp2")
+    assert np.all(logp <= lp1)
+    assert np.all(lp2 <= lp1)
+    assert np.all((stats.column("rank") == 1) == (logp == lp1))
+    assert np.all((stats.column("rank") >= 1) & (stats.column("rank") <= size))
+    assert np.all((stats.column("entropy") >= 0) & (stats.column("entropy") <= np.log(size)))
+    assert np.all(stats.column("mean_logp") <= -np.log(size))  # self-certainty is never negative
+    assert np.all((stats.column("sum_p2") >= np.exp(lp1) ** 2 - 1e-6) & (stats.column("sum_p2") <= np.exp(lp1) + 1e-6))
+    assert np.all(stats.column("sum_top5") <= lp1 + lp2)
+    assert np.all(stats.column("sum_top20") <= stats.column("sum_top5"))
+    assert np.all(stats.column("sum_top20") >= size * stats.column("mean_logp"))
+    assert np.array_equal(stats.values, random_stats(text, seed).values)
+
+
+def test_neighbours_delays_and_concurrency_change_nothing():
+    def answer(r: Request, d: Draw) -> str:
+        return f"{r.problem_id} {d.seed}"
+
+    requests = [request(f"p{number}") for number in range(5)]
+    quick = by_index(run(ScriptedEngine(answer, token_stats=True), *requests))
+    slow = by_index(run(ScriptedEngine(answer, token_stats=True, delay=0.002, max_draws_in_flight=4), *reversed(requests)))
+    assert [s.to_json() for s in quick] == [s.to_json() for s in slow]
+    assert all(a.stats and b.stats and np.array_equal(a.stats.values, b.stats.values) for a, b in zip(quick, slow, strict=True))
+
+
+def test_delays_change_the_order_of_arrival():
+    samples = run(ScriptedEngine(["x"], delay=lambda draw: 0.01 * (3 - draw.index)), request(n=3))
+    assert [s.index for s in samples] == [2, 1, 0]
+
+
+@pytest.mark.parametrize("limit", [1, 3])
+def test_no_more_draws_than_allowed_are_in_flight(limit):
+    async def scenario() -> None:
+        engine = ScriptedEngine(["x"], max_draws_in_flight=limit)
+
+        async def endless():
+            while True:
+                yield request()
+
+        async with aclosing(engine.stream(endless())) as stream:
+            num_taken = 0
+            async for _ in stream:
+                num_taken += 1
+                await asyncio.sleep(0.001)  # room to run ahead, if it could
+                assert engine.num_draws <= num_taken - 1 + limit
+                if num_taken == 20:
+                    break
+
+    asyncio.run(scenario())
+
+
+def test_it_breaks_as_a_whole_when_told_to():
+    taken = []
+
+    async def scenario() -> None:
+        async def feed():
+            yield request(n=5)
+
+        async for sample in ScriptedEngine(["x"], break_after=3).stream(feed()):
+            taken.append(sample)  # noqa: PERF401 what came before the error counts
+
+    with pytest.raises(EngineError, match="broke after 3 samples"):
+        asyncio.run(scenario())
+    assert len(taken) == 3
+
+
+def test_what_a_script_or_the_requests_raise_is_not_swallowed():
+    def script(_request: Request, _draw: Draw) -> str:
+        raise KeyError("script")
+
+    with pytest.raises(KeyError, match="script"):
+        run(ScriptedEngine(script), request())
+
+    async def scenario() -> None:
+        async def feed():
+            yield request()
+            raise OSError("requests")
+
+        async for _ in ScriptedEngine(["x"]).stream(feed()):
+            pass
+
+    with pytest.raises(OSError, match="requests"):
+        asyncio.run(scenario())
+
+
+def test_closing_early_leaves_nothing_running():
+    async def scenario() -> None:
+        async def feed():
+            yield request(n=8)
+
+        async with aclosing(ScriptedEngine(["x"], delay=lambda draw: draw.index * 10.0).stream(feed())) as stream:
+            await anext(stream)
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    asyncio.run(scenario())
