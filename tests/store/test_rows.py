@@ -20,9 +20,14 @@ def test_rows_appear_when_the_block_ends(tmp_path):
 def test_an_error_leaves_what_was_there(tmp_path):
     path = tmp_path / "rows.jsonl"
     path.write_text("old")
-    with pytest.raises(ZeroDivisionError), RowFile(path) as rows:
-        rows.write({"new": 1})
-        raise ZeroDivisionError
+
+    def fail_midway() -> None:
+        with RowFile(path) as rows:
+            rows.write({"new": 1})
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail_midway()
     assert path.read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["rows.jsonl"]
 

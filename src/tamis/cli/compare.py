@@ -67,7 +67,7 @@ def run(options: argparse.Namespace) -> int:
         from tamis.workflows.demonstrating import report_on
 
         report_on(compared, options.report, "Tamis: methods compared", facts)
-        print(f"report: {options.report}")
+        print(f"report: {options.report}", file=sys.stderr if options.json else sys.stdout)
     return EXIT_INCOMPLETE if bad_rows or compared.comparison.health.num_failed else EXIT_DONE
 
 

@@ -45,6 +45,8 @@ def run_command(name: str, arguments: Sequence[str]) -> int:
         allow_abbrev=False,
     )
     module.add_arguments(parser)
+    if not sys.stderr.isatty():  # a log file wants no bars of the libraries
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     try:
         options = parser.parse_args([_with_dashes(argument) for argument in arguments])
         code: int = module.run(options)

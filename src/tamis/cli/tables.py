@@ -57,6 +57,8 @@ def _cells(line: MethodResult) -> tuple[str, ...]:
 
 
 def _bounds(interval: Interval, style: str) -> str:
+    if math.isnan(interval.low):  # a single problem has no spread
+        return "-"
     return f"{style.format(interval.low)} .. {style.format(interval.high)}"
 
 
@@ -71,7 +73,8 @@ def _notes(comparison: Comparison) -> Sequence[str]:
         ("failed", health.num_failed),
     )
     rates = ", ".join(f"{100 * health.rate(count):.1f} % {name}" for name, count in counts)
-    lines = [f"{comparison.num_problems} problems, {health.num_samples} samples: {rates}"]
+    problems = "1 problem" if comparison.num_problems == 1 else f"{comparison.num_problems} problems"
+    lines = [f"{problems}, {health.num_samples} samples: {rates}"]
     lines += [f"left out: {line}" for line in comparison.left_out]
     return [*lines, *(f"warning: {line}" for line in health_warnings(health))]
 
