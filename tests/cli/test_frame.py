@@ -108,7 +108,7 @@ def test_a_stopped_run_goes_on_to_the_same_files(tamis, place, stop):
     _wait_for_samples(place, 2)
     process.send_signal(stop)
     began = time.monotonic()
-    out, err = process.communicate(timeout=30)
+    _, err = process.communicate(timeout=30)
     if stop == signal.SIGINT:
         assert process.returncode == 130
         assert time.monotonic() - began < 10
