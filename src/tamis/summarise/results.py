@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass, field
 from math import isfinite
 from typing import Any
 
-
 ONE_SAMPLE = "one sample"
 """The line of one sample drawn at random: the mean over the pool."""
 

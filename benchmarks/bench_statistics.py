@@ -1,0 +1,121 @@
+"""What the nine token statistics cost: the same engine with and without them, interleaved in one run.
+
+    python benchmarks/bench_statistics.py [--model FOLDER]
+
+Two models: random weights with a vocabulary of 151,936 on a hidden size of 128 (the worst case: the head is nearly all of
+the model, and the tokens drawn are rare ones), and the embedded model or, without `--model`, random weights of its size
+(2.8 M parameters, vocabulary 754). 32 slots, fp32, one thread, temperature 1.
+Each round draws the same samples with statistics and without, in alternating order; the medians over the rounds of
+the time and of the CPU time a token are compared. Targets: at most 1.15 and 1.03.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import tempfile
+import time
+from collections import deque
+from itertools import islice
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
+
+from tamis.engines.hf import HFEngine
+from tamis.engines.hf.loop import Decoder
+from tamis.records import Draw, Message, Prompt, Request, Sample, Sampling, sample_keys, sample_seed
+
+
+class Everything:
+    """A source that has all requests at hand, so that nothing but decoding is timed."""
+
+    stopped = False
+
+    def __init__(self, requests: list[Request]) -> None:
+        self._requests = deque(requests)
+        self.samples: list[Sample] = []
+
+    def take(self, *, wait: bool) -> Request | None:  # noqa: ARG002
+        return self._requests.popleft() if self._requests else None
+
+    def seated(self, count: int) -> None:
+        pass
+
+    def emit(self, sample: Sample) -> None:
+        self.samples.append(sample)
+
+
+def random_model(vocab_size: int, gain: float = 1.0, **sizes: int) -> Path:
+    """A folder with a random Qwen2 and a byte-level tokenizer without merges; `gain` sharpens its distributions."""
+    folder = Path(tempfile.mkdtemp(prefix="tamis-bench-"))
+    torch.manual_seed(0)
+    config = Qwen2Config(vocab_size=vocab_size, tie_word_embeddings=True, eos_token_id=None, bos_token_id=None, **sizes)
+    model = Qwen2ForCausalLM(config)
+    model.model.norm.weight.data.mul_(gain)
+    model.save_pretrained(folder)
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    words = islice((a + b + c for a in letters for b in letters for c in letters), vocab_size - len(letters))
+    tokenizer = Tokenizer(models.BPE({token: i for i, token in enumerate([*letters, *words])}, []))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer).save_pretrained(folder)
+    return folder
+
+
+def request(text: str, sampling: Sampling) -> Request:
+    prompt = Prompt((Message("user", text),), raw=True)
+    keys = sample_keys(text, prompt, sampling, range(sampling.n))
+    return Request(text, prompt, sampling, tuple(Draw(key, i, sample_seed(0, text, i)) for i, key in enumerate(keys)))
+
+
+def draw(engine: HFEngine, requests: list[Request], *, token_stats: bool) -> tuple[float, float, int]:
+    """Seconds, CPU seconds and tokens."""
+    source = Everything(requests)
+    decoder = Decoder(*engine._open(), engine.batch_size, token_stats=token_stats)
+    wall, cpu = time.perf_counter(), time.process_time()
+    decoder.run(source)
+    return time.perf_counter() - wall, time.process_time() - cpu, sum(s.completion_tokens for s in source.samples)
+
+
+def measure(name: str, engine: HFEngine, tokens: int, rounds: int, target: float) -> bool:
+    requests = [request(str(i) * 40, Sampling(max_tokens=tokens, n=8)) for i in range(8)]
+    times: dict[bool, list[tuple[float, float]]] = {True: [], False: []}
+    for number in range(rounds + 1):
+        for on in (True, False) if number % 2 else (False, True):
+            wall, cpu, drawn = draw(engine, requests, token_stats=on)
+            if number:  # the first round warms up
+                times[on].append((wall / drawn, cpu / drawn))
+    wall_on, cpu_on = (statistics.median(column) for column in zip(*times[True], strict=True))
+    wall_off, cpu_off = (statistics.median(column) for column in zip(*times[False], strict=True))
+    ratio, cpu_ratio = wall_on / wall_off, cpu_on / cpu_off
+    print(
+        f"{name:<28} {1e6 * wall_off:>10.0f} {1e6 * wall_on:>10.0f} {ratio:>8.3f} {cpu_ratio:>10.3f}     <= {target}",
+        flush=True,
+    )
+    return ratio <= target
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--model", type=Path, help="folder of the embedded model")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    print(f"{'microseconds a token':<28} {'without':>10} {'with':>10} {'ratio':>8} {'CPU ratio':>10}     target")
+    wide = random_model(
+        151_936, hidden_size=128, intermediate_size=512, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2
+    )
+    small = arguments.model or random_model(
+        754, gain=10, hidden_size=256, intermediate_size=640, num_hidden_layers=4, num_attention_heads=8, num_key_value_heads=2
+    )
+    rounds = arguments.rounds
+    good = measure("V = 151,936, hidden 128", HFEngine(wide, batch_size=32, device="cpu"), 12, rounds, 1.15)
+    good &= measure("V = 754, hidden 256", HFEngine(small, batch_size=32, device="cpu"), 64, rounds, 1.03)
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

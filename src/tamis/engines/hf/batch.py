@@ -1,0 +1,147 @@
+"""The slots of a batch: which draw sits where, what it has said so far, and where it stands.
+
+All state of a step is in arrays over the slots, so that a step costs the same few array operations however many rows there are.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from tamis.engines.hf.cache import Prefix
+from tamis.engines.hf.sampler import Sampler, uniforms
+from tamis.engines.token_stats import STATE
+from tamis.records import Draw, Request
+
+ROOM = 256  # tokens a row's arrays hold at first; doubled as needed
+
+
+@dataclass(slots=True, eq=False)
+class Job:
+    """A request under work: its prompt is run once, for all of its draws."""
+
+    request: Request
+    ids: list[int]  # of the prompt
+    limit: int  # tokens that may be generated
+    stop_bytes: int  # length of the longest stop string, 0 without
+    owed: int  # draws that have no slot yet
+    prefix: Prefix | None = None  # of all prompt tokens but the last; kept while draws are owed
+
+
+@dataclass(slots=True, eq=False)
+class Hidden:
+    """Running sums of hidden states, and the last of them as far as a stop string may take them back."""
+
+    sums: Tensor  # (L+1, d) fp64 on a CPU, fp32 elsewhere
+    last: deque[Tensor]
+
+
+@dataclass(slots=True, eq=False)
+class Row:
+    """One draw, from its admission to its end."""
+
+    job: Job
+    draw: Draw
+    started: float = 0.0
+    hidden: Hidden | None = None
+    # Only while it is out of the batch with work done (`Batch.park`):
+    prefix: Prefix | None = None
+    ids: NDArray[np.int32] = field(default_factory=lambda: np.empty(0, np.int32))
+    states: NDArray[np.float32] = field(default_factory=lambda: np.empty((0, STATE), np.float32))
+
+
+class Batch:
+    """`num_rows` slots; an empty slot feeds token 0 at position 0 and is masked from everything."""
+
+    def __init__(self, num_rows: int) -> None:
+        self.num_rows = num_rows
+        self.rows: list[Row | None] = [None] * num_rows
+        self.alive = np.zeros(num_rows, dtype=bool)
+        self.tokens = np.zeros(num_rows, dtype=np.int64)  # to be fed next
+        self.positions = np.zeros(num_rows, dtype=np.int64)  # where it goes
+        self.lengths = np.zeros(num_rows, dtype=np.int64)  # tokens generated
+        self.limits = np.zeros(num_rows, dtype=np.int64)
+        self.sampler = Sampler(num_rows)
+        self.stopping: set[int] = set()  # slots with stop strings
+        self.ids = np.zeros((num_rows, ROOM), dtype=np.int32)
+        self.states = np.zeros((num_rows, ROOM, STATE), dtype=np.float32)  # of `token_stats`, a token
+        self.numbers = np.zeros((num_rows, ROOM), dtype=np.float64)  # uniform numbers, one a token
+
+    def free_slot(self) -> int | None:
+        """The first empty slot."""
+        slot = int(self.alive.argmin())
+        return None if self.alive[slot] else slot
+
+    def admit(self, slot: int, row: Row) -> None:
+        """Seat a row, new or parked; its last token is fed again, over the prefix of all tokens before."""
+        self.rows[slot] = row
+        self.alive[slot] = True
+        length = len(row.ids)
+        self.reserve(length + 1)
+        self.lengths[slot], self.limits[slot] = length, row.job.limit
+        self.positions[slot] = len(row.job.ids) - 1 + length
+        self.tokens[slot] = row.ids[-1] if length else row.job.ids[-1]
+        self.ids[slot, :length], self.states[slot, :length] = row.ids, row.states
+        self.numbers[slot] = uniforms(row.draw.seed, self.numbers.shape[1])
+        self.sampler.set(slot, row.job.request.sampling)
+        if row.job.stop_bytes:
+            self.stopping.add(slot)
+        row.started = row.started or time.perf_counter()
+
+    def reserve(self, length: int) -> None:
+        """Have room for `length` tokens a row."""
+        room = self.ids.shape[1]
+        if length <= room:
+            return
+        more = max(length, 2 * room) - room
+        self.ids = np.pad(self.ids, ((0, 0), (0, more)))
+        self.states = np.pad(self.states, ((0, 0), (0, more), (0, 0)))
+        self.numbers = np.zeros(self.ids.shape, dtype=np.float64)
+        for slot, row in enumerate(self.rows):
+            if row is not None:
+                self.numbers[slot] = uniforms(row.draw.seed, self.numbers.shape[1])
+
+    def advance(self, slots: NDArray[np.int64], ids: NDArray[np.int64], states: NDArray[np.float32] | None) -> None:
+        """Take one more token in each of these slots."""
+        at = self.lengths[slots]
+        if len(at):
+            self.reserve(int(at.max()) + 2)
+        self.ids[slots, at] = ids
+        if states is not None:
+            self.states[slots, at] = states
+        self.lengths[slots] += 1
+        self.tokens[slots] = ids
+        self.positions[slots] += 1
+
+    def next_numbers(self, slots: NDArray[np.int64]) -> NDArray[np.float64]:
+        """The uniform number of each slot's next token."""
+        return self.numbers[slots, self.lengths[slots]]
+
+    def take(self, slot: int) -> Row:
+        """Empty a slot; the row leaves with copies of what it has said."""
+        row = self.rows[slot]
+        assert row is not None
+        length = int(self.lengths[slot])
+        row.ids, row.states = self.ids[slot, :length].copy(), self.states[slot, :length].copy()
+        self.rows[slot] = None
+        self.alive[slot] = False
+        self.tokens[slot] = self.positions[slot] = self.lengths[slot] = 0
+        self.stopping.discard(slot)
+        return row
+
+    def add_hidden(self, slots: NDArray[np.int64], states: Tensor) -> None:
+        """Add the hidden states (R, L+1, d) of the positions that produced these slots' newest tokens."""
+        for slot, state in zip(slots, states, strict=True):
+            row = self.rows[slot]
+            assert row is not None
+            if row.hidden is None:
+                kind = torch.float64 if state.device.type == "cpu" else torch.float32
+                row.hidden = Hidden(torch.zeros_like(state, dtype=kind), deque(maxlen=row.job.stop_bytes))
+            row.hidden.sums += state
+            row.hidden.last.append(state)

@@ -1,0 +1,123 @@
+"""The `hf` engine: any causal language model of transformers, decoded by a loop of our own (see `loop`)."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import AsyncIterator, Mapping
+from contextlib import aclosing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from tamis.errors import EngineError, MissingExtra, TamisError, UsageError
+from tamis.records import Request, Sample
+
+if TYPE_CHECKING:
+    from tamis.engines.hf.bridge import Bridge
+    from tamis.engines.hf.load import Loaded
+    from tamis.engines.hf.step import Stepper
+
+
+class HFEngine:
+    """Draws from a model of transformers; implements `tamis.engines.base.Engine`.
+
+    Only the request's `Sampling` shapes what is drawn: the sampling settings of a checkpoint's generation_config.json are
+    ignored, its end tokens are not. The same request with the same seed gives the same sample, bit for bit, whatever else is
+    drawn and in whatever order, at the same batch size on the same machine (fp32 on a CPU: at any batch size from 16 on).
+
+    Args:
+        model: A folder that `from_pretrained` can read, or a name on the hub. Weights are read from safetensors only.
+        batch_size: The number of samples drawn at once; "auto" takes what memory holds (32 on a CPU). It is halved, and
+            nothing is lost, when memory runs out.
+        device: "auto" is a GPU where there is one.
+        dtype: "float32", "bfloat16", "float16", or "auto": the checkpoint's own (float32 instead of float16 on a CPU).
+        token_stats: Take the nine statistics of each token.
+        hidden_mean: Take the mean hidden states of each sample.
+        trust_remote_code: Run the code that comes with the model.
+
+    Raises:
+        MissingExtra: torch or transformers is not installed.
+        UsageError: A setting cannot be.
+        EngineError: There is no model, or it does not load, or it cannot be decoded.
+    """
+
+    def __init__(
+        self,
+        model: str | Path,
+        *,
+        batch_size: int | Literal["auto"] = "auto",
+        device: str = "auto",
+        dtype: str = "auto",
+        token_stats: bool = True,
+        hidden_mean: bool = False,
+        trust_remote_code: bool = False,
+    ) -> None:
+        if any(importlib.util.find_spec(package) is None for package in ("torch", "transformers")):
+            raise MissingExtra("the hf engine", "hf")
+        if batch_size != "auto" and batch_size < 1:
+            raise UsageError(f"batch_size: {batch_size} is not a number of samples", "Use auto, or 1 or more")
+        import torch
+
+        from tamis.engines.hf.load import load
+        from tamis.engines.hf.probe import automatic_batch_size, check_decoding
+        from tamis.engines.hf.step import Stepper
+
+        self._name = str(model)
+        self._token_stats = token_stats
+        self._loaded: Loaded | None = load(self._name, device, dtype, trust_remote_code=trust_remote_code)
+        self._stepper: Stepper | None = Stepper(self._loaded.model, self._loaded.device, hidden=hidden_mean)
+        with torch.inference_mode():
+            check_decoding(self._loaded, self._stepper)
+            self.batch_size = automatic_batch_size(self._loaded, self._stepper) if batch_size == "auto" else batch_size
+
+    def describe(self) -> Mapping[str, Any]:
+        """Name, model and versions. The batch size is not part of it: it is no property of the answers."""
+        import torch
+        import transformers
+
+        loaded = self._open()[0]
+        return {
+            "engine": "hf",
+            "model": self._name,
+            "model_type": loaded.model.config.model_type,
+            "dtype": str(loaded.model.dtype).removeprefix("torch."),
+            "device": loaded.device.type,
+            "torch": torch.__version__,
+            "transformers": transformers.__version__,
+        }
+
+    async def stream(self, requests: AsyncIterator[Request]) -> AsyncIterator[Sample]:
+        """Draw every draw of every request; yield each sample as it finishes, in any order."""
+        from tamis.engines.hf.bridge import Bridge
+
+        self._open()
+        async with aclosing(Bridge(self.batch_size).samples(requests, self._decode)) as samples:  # type: ignore[type-var]
+            async for sample in samples:
+                yield sample
+
+    def close(self) -> None:
+        """Free the model. Idempotent."""
+        if self._loaded is not None:
+            on_gpu = self._loaded.device.type == "cuda"
+            self._loaded = self._stepper = None
+            if on_gpu:
+                import torch
+
+                torch.cuda.empty_cache()
+
+    def _open(self) -> tuple[Loaded, Stepper]:
+        if self._loaded is None or self._stepper is None:
+            raise EngineError("the hf engine is closed", "Make a new one")
+        return self._loaded, self._stepper
+
+    def _decode(self, bridge: Bridge) -> None:
+        from tamis.engines.hf.loop import Decoder
+
+        decoder = Decoder(*self._open(), self.batch_size, token_stats=self._token_stats)
+        try:
+            decoder.run(bridge)
+        except TamisError:
+            raise
+        except Exception as error:
+            raise EngineError(f"the hf engine broke: {type(error).__name__}: {error}") from error
+        finally:
+            self.batch_size = min(self.batch_size, decoder.batch_size)

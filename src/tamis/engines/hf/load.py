@@ -1,0 +1,107 @@
+"""Load a causal language model and its tokenizer from a folder or from the hub, or say in one line why not."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+
+from tamis.engines.hf.masks import layer_kinds
+from tamis.errors import EngineError, UsageError
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "tekken.json")
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A model ready to decode."""
+
+    model: PreTrainedModel
+    tokenizer: Any
+    device: torch.device
+    context: int  # positions the model can hold, prompt and answer together
+    eos_ids: frozenset[int]
+
+
+def load(name: str, device: str, dtype: str, *, trust_remote_code: bool) -> Loaded:
+    """Load model `name`, a local folder or a hub name, from safetensors only.
+
+    Raises:
+        UsageError: The device or the dtype does not exist.
+        EngineError: No model is there, or it is not whole, or it is none that this engine can decode.
+    """
+    place = _device(device)
+    if dtype != "auto" and dtype not in DTYPES:
+        raise UsageError(f"dtype: no such type: {dtype}", f"Use auto or one of: {', '.join(DTYPES)}")
+    _check_folder(name)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=trust_remote_code)
+        model = AutoModelForCausalLM.from_pretrained(
+            name,
+            dtype=DTYPES.get(dtype, "auto"),
+            use_safetensors=True,
+            trust_remote_code=trust_remote_code,
+        )
+    except Exception as error:  # whatever transformers, safetensors or the hub's client raise for a bad model
+        raise EngineError(f"the model does not load: {name}: {_first_line(error)}", "Check the name or the folder") from error
+    if dtype == "auto" and place.type == "cpu" and model.dtype == torch.float16:
+        model = model.float()  # a CPU computes in half precision hundreds of times slower
+    model = model.to(place).eval()
+    layer_kinds(model.config.get_text_config())  # refuses what is no attention
+    return Loaded(model, tokenizer, place, _context(model, tokenizer), _eos_ids(model, tokenizer))
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise UsageError(f"device: {name} cannot be used here: {_first_line(error)}", "Use auto, cpu or cuda") from error
+    return device
+
+
+def _check_folder(name: str) -> None:
+    """Refuse a path without a whole model; a name that is no path is left to the hub's client."""
+    folder = Path(name).expanduser()
+    if not folder.is_dir():
+        if folder.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1 or "\\" in name or folder.exists():
+            raise EngineError(f"no model folder at: {name}", "Give a folder with config.json, or a hub name like owner/model")
+        return
+    files = {path.name for path in folder.iterdir()}
+    held = f"the folder holds: {', '.join(sorted(files)[:8]) or 'nothing'}"
+    if "config.json" not in files:
+        raise EngineError(f"no config.json in the model folder {name}; {held}", "Point at the folder that from_pretrained reads")
+    if not any(file.endswith((".safetensors", ".safetensors.index.json")) for file in files):
+        raise EngineError(f"no *.safetensors in the model folder {name}; {held}", "Convert the weights: pickles are not loaded")
+    if not any(file in files for file in TOKENIZER_FILES):
+        raise EngineError(
+            f"no tokenizer in the model folder {name} (looked for {', '.join(TOKENIZER_FILES)}); {held}",
+            "Save the tokenizer beside the model: tokenizer.save_pretrained",
+        )
+
+
+def _context(model: PreTrainedModel, tokenizer: Any) -> int:
+    limit = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    if limit is None and tokenizer.model_max_length < 10**9:  # transformers writes 10**30 for "unknown"
+        limit = tokenizer.model_max_length
+    return int(limit) if limit else sys.maxsize
+
+
+def _eos_ids(model: PreTrainedModel, tokenizer: Any) -> frozenset[int]:
+    """What ends an answer: the end tokens that `generate` would use, and the tokenizer's."""
+    of_generation = model.generation_config.eos_token_id if model.generation_config is not None else None
+    ids = of_generation if of_generation is not None else model.config.get_text_config().eos_token_id
+    found = {*(ids if isinstance(ids, list | tuple) else [ids]), tokenizer.eos_token_id}
+    return frozenset(int(i) for i in found if i is not None)
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

@@ -1,0 +1,123 @@
+"""From token ids to text: where each token's characters start, and where a stop string cuts.
+
+The text is always exactly `tokenizer.decode(ids, skip_special_tokens=True)` without clean-up. Byte-level tokenizers (GPT-2,
+Qwen, Llama 3, ...) are read through the bytes of their tokens, one pass over the ids; all others through short windows of
+`decode`, so that no length of output makes the work quadratic.
+"""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Sequence
+from functools import partial
+from os.path import commonprefix
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+WINDOW = 16  # tokens that may stay undecided (the bytes of one character are at most 4)
+
+
+def _bytes_of_letters() -> dict[str, int]:
+    """The letters by which byte-level BPE writes bytes (GPT-2): printable ones stand for themselves, others from U+0100."""
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = [byte for byte in range(256) if byte not in printable]
+    return {chr(byte): byte for byte in printable} | {chr(0x100 + i): byte for i, byte in enumerate(others)}
+
+
+class Detokenizer:
+    """Texts of one tokenizer."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        from tokenizers import decoders
+
+        backend = getattr(tokenizer, "backend_tokenizer", None)
+        if backend is None:  # a tokenizer in Python
+            self._decode = partial(tokenizer.decode, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        else:  # the same, without the checks of its wrapper
+            self._decode = backend.decode
+        self._backend = backend if backend is not None and isinstance(backend.decoder, decoders.ByteLevel) else None
+        self._special = frozenset(tokenizer.all_special_ids)
+        self._letters = _bytes_of_letters()
+        self._pieces: dict[int, bytes] = {}
+        self._widths: dict[int, int] = {}
+
+    def text(self, ids: Sequence[int]) -> str:
+        """The text of ids."""
+        return str(self._decode(ids))
+
+    def text_and_starts(self, ids: Sequence[int]) -> tuple[str, NDArray[np.int32]]:
+        """The text of ids, and the index in it of each token's first character (T,), monotone.
+
+        A token that only completes a character starts where that character does; one without text where the next starts.
+        """
+        text = self.text(ids)
+        starts = self._starts_by_bytes(ids) if self._backend is not None else self._starts_by_windows(ids, text)
+        return text, np.minimum(np.maximum.accumulate(np.asarray(starts, dtype=np.int32)), len(text))
+
+    def tail(self, ids: Sequence[int], num_bytes: int) -> str:
+        """The end of the text of ids: all of the last token's, and at least `num_bytes` UTF-8 bytes before it."""
+        if self._backend is None:
+            return self.text(ids[-num_bytes - WINDOW :])
+        pieces = [self._piece(ids[-1])]
+        missing = num_bytes
+        for token in reversed(ids[:-1]):
+            piece = self._piece(token)
+            pieces.append(piece)
+            missing -= len(piece)
+            if missing <= 0:
+                break
+        return b"".join(reversed(pieces)).decode("utf-8", "replace")
+
+    def _piece(self, token: int) -> bytes:
+        piece = self._pieces.get(token)
+        if piece is None:
+            assert self._backend is not None
+            name = None if token in self._special else self._backend.id_to_token(token)
+            if name is None:  # a special token, or a padding row of the embedding
+                piece = b""
+            elif all(letter in self._letters for letter in name):
+                piece = bytes(self._letters[letter] for letter in name)
+            else:  # an added token, written as it is
+                piece = name.encode()
+            self._pieces[token] = piece
+        return piece
+
+    def _width(self, token: int) -> int:
+        """The number of characters of a token; -1 when its bytes are no whole characters."""
+        width = self._widths.get(token)
+        if width is None:
+            try:
+                width = len(self._piece(token).decode())
+            except UnicodeDecodeError:
+                width = -1
+            self._widths[token] = width
+        return width
+
+    def _starts_by_bytes(self, ids: Sequence[int]) -> NDArray[np.int32]:
+        widths = np.fromiter((self._width(token) for token in ids), np.int32, len(ids))
+        if (widths < 0).any():  # some token splits a character
+            decode = codecs.getincrementaldecoder("utf-8")("replace").decode
+            widths = np.fromiter((len(decode(self._piece(token))) for token in ids), np.int32, len(ids))
+        return np.cumsum(widths, dtype=np.int32) - widths
+
+    def _starts_by_windows(self, ids: Sequence[int], text: str) -> list[int]:
+        starts = []
+        context = anchor = base = 0  # ids[anchor:] starts at text[base:]; ids[context:anchor] is decoded along as context
+        before = 0  # length of the text of ids[context:anchor]
+        for token in range(len(ids)):
+            piece = self.text(ids[context:token])[before:]
+            agreed = len(commonprefix([piece, text[base : base + len(piece)]]))
+            starts.append(base + agreed)
+            if token > anchor and (agreed == len(piece) or token - anchor >= WINDOW):
+                base += agreed
+                context, anchor = anchor, token
+                before = len(self.text(ids[context:anchor]))
+        return starts
+
+
+def cut_at_stop(text: str, stops: Sequence[str]) -> int | None:
+    """Where the earliest stop string begins, or None."""
+    found = [at for at in (text.find(stop) for stop in stops) if at >= 0]
+    return min(found, default=None)
