@@ -36,6 +36,18 @@ def test_samples_made_elsewhere_need_no_model(tamis, place):
     assert any("token statistics" in line for line in numbers["left_out"])
 
 
+def test_fields_of_any_name_are_read(tamis, place):
+    many = [{"frage": p["problem"], "soll": p["answer"], "wahl": ANSWERS[p["unique_id"]]} for p in PROBLEMS]
+    one = [{"frage": row["frage"], "soll": row["soll"], "ist": text} for row in many for text in row["wahl"]]
+    shown = []
+    for name, lines, field in (("many", many, ("--samples-field", "wahl")), ("one", one, ("--text-field", "ist"))):
+        Path(f"{name}.jsonl").write_text("\n".join(json.dumps(line) for line in lines), encoding="utf-8")
+        named = ("--problem-field", "frage", "--answer-field", "soll", *field)
+        shown.append(json.loads(tamis("compare", "--samples", f"{name}.jsonl", *named, "--json").out))
+    assert shown[0] == shown[1]
+    assert shown[0]["health"]["num_samples"] == 12
+
+
 def test_the_list_of_methods(tamis):
     ran = tamis("compare", "--list")
     assert ran.code == 0

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from tamis.cli import drawing
 from tamis.cli.options import drawing as drawing_config
+from tamis.cli.options import field_names
 from tamis.cli.tables import print_bad_rows, print_comparison
 from tamis.errors import EXIT_DONE, EXIT_INCOMPLETE, UsageError
 
@@ -31,6 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE|FOLDER",
         help="JSONL with a list of texts a problem or one text a row; a candidates file; a run folder",
     )
+    group.add_argument("--samples-field", metavar="FIELD", help="field that holds the list of texts, when its name is unusual")
+    group.add_argument("--text-field", metavar="FIELD", help="field that holds one text")
     group = parser.add_argument_group("methods")
     group.add_argument("--method", default="all", metavar="NAMES", help="names with commas between, or all (default)")
     group.add_argument("--list", action="store_true", help="list the methods and end")
@@ -79,9 +82,9 @@ def _read(
     if options.model_path:
         raise UsageError("--samples and --model-path exclude each other", "Samples made earlier need no model")
     bad_rows: list[BadRow] = []
-    names = {"question": options.problem_field, "answer": options.answer_field, "id": options.id_field}
-    fields = {role: name for role, name in names.items() if name}
-    compared = asyncio.run(compare_pools(pools_at(options.samples, bad_rows, fields), methods, settings, options.seed))
+    fields = {**field_names(options), "samples": options.samples_field, "text": options.text_field}
+    named = {role: name for role, name in fields.items() if name}
+    compared = asyncio.run(compare_pools(pools_at(options.samples, bad_rows, named), methods, settings, options.seed))
     print_bad_rows(bad_rows)
     return compared, bad_rows, {"samples": str(options.samples)}
 

@@ -108,7 +108,6 @@ def drawing(options: argparse.Namespace, *, default_model: str | None = None) ->
         raise UsageError(
             "no model is given", "Use --model-path FOLDER, or --model-path embedded to try Tamis without a download"
         )
-    names = {"question": options.problem_field, "answer": options.answer_field, "id": options.id_field}
     return Drawing(
         model=model,
         engine=options.engine,
@@ -119,7 +118,7 @@ def drawing(options: argparse.Namespace, *, default_model: str | None = None) ->
         dataset=options.dataset,
         split=options.split,
         limit=options.limit,
-        fields={ours: theirs for ours, theirs in names.items() if theirs},
+        fields=field_names(options),
         sampling=_sampling(options),
         prompt=_prompt(options),
         run=options.run,
@@ -127,6 +126,12 @@ def drawing(options: argparse.Namespace, *, default_model: str | None = None) ->
         fork=options.fork,
         token_stats=options.token_stats,
     )
+
+
+def field_names(options: argparse.Namespace) -> dict[str, str]:
+    """The source's own column names, by role."""
+    names = {"question": options.problem_field, "answer": options.answer_field, "id": options.id_field}
+    return {role: name for role, name in names.items() if name}
 
 
 def _sampling(options: argparse.Namespace) -> Sampling:
