@@ -139,7 +139,7 @@ def train(out: Path, *, steps: int, batch_size: int, peak_lr: float, seed: int, 
     tokenizer = train_tokenizer(seed)
     model = new_model(seed, len(tokenizer)).train()
     print(f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters, {len(tokenizer)} tokens", flush=True)
-    body = torch.compile(model.model, dynamic=True)  # needs a C++ compiler; 1.8x faster here
+    body: Any = torch.compile(model.model, dynamic=True)  # needs a C++ compiler; 1.8x faster here
     optimizer = torch.optim.AdamW(model.parameters(), lr=peak_lr, betas=(0.9, 0.98), weight_decay=0.01)
     began, num_tokens, running = time.monotonic(), 0, 0.0
     for step, (ids, labels) in enumerate(islice(batches(tokenizer, seed + 1, batch_size), steps), 1):
