@@ -2,12 +2,12 @@
 
 Everything comes from one max-shifted pass (docs/methods.md): with m = max l, z = l - m, e = exp z the state of a row is
 
-    S1 = sum e    S2 = sum z e    S3 = sum e^2    A = sum z    n = size of the support    sums of the largest z
+    S1 = sum e    S2 = sum z e    S3 = sum e^2    A = sum z    n = size of the support    the 20 largest l
 
-and the token's rank, and the statistics are closed formulas of it, taken later for a whole answer at once. The sampler draws
-from the same pass, so that statistics cost a few reductions and no exponential of their own. On a CPU a large vocabulary is
-walked row by row and segment by segment: a segment's z and e stay in the cache, where those of a batch would travel to
-memory and back at every operation.
+and the token's logit and rank, and the statistics are closed formulas of it, taken later for a whole answer at once. The
+sampler draws from the same pass, so that statistics cost a few reductions and no exponential of their own. On a CPU a large
+vocabulary is walked row by row and segment by segment: a segment's z and e stay in the cache, where those of a batch would
+travel to memory and back at every operation.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ TOP = 20
 ROWWISE_VOCABULARY = 16_384  # on a CPU, from here on: one row at a time
 BLOCK = 128  # ids a block: a long row is known by the sums and the maxima of its blocks
 SEGMENT = 640 * BLOCK  # ids whose z and e are worked on at a time
-STATE = 10
-"""Columns of a state: S1, S2, S3, A, number of logits above the token's, its z, n, second largest z, sums of the 5 and of
-the 20 largest z."""
+STATE = 7 + TOP
+"""Columns of a state: S1, S2, S3, A, n, the token's logit, the number of logits above it (-1: count among the largest), then
+the 20 largest logits, first the smallest of them (-inf where there are fewer)."""
 
 
 class SoftmaxPass:
@@ -64,11 +64,12 @@ class StepStates:
         num_rows, vocab_size = logits.shape
         self._logits = logits
         self._wanted = wanted
-        self._rowwise = logits.device.type == "cpu" and vocab_size > ROWWISE_VOCABULARY
-        self._maxima = np.empty((num_rows, vocab_size // BLOCK if self._rowwise else 0), dtype=np.float32)
         self._sums = np.empty((num_rows, 4), dtype=np.float32)  # S1, S2, S3, A
-        self._above = np.empty(num_rows, dtype=np.int64)  # logits above the token's, in row-wise work
-        self._flags = np.empty(vocab_size if self._rowwise else 0, dtype=bool)  # scratch
+        self._rowwise = logits.device.type == "cpu" and vocab_size > ROWWISE_VOCABULARY
+        if self._rowwise:
+            self._maxima = np.empty((num_rows, vocab_size // BLOCK), dtype=np.float32)
+            self._above = np.empty(num_rows, dtype=np.int64)  # logits above the token's
+            self._flags = np.empty(vocab_size, dtype=bool)  # scratch
 
     def passes(self) -> Iterator[tuple[slice, SoftmaxPass]]:
         """Walk the logits in the chunks that suit device and vocabulary: (rows, their pass)."""
@@ -113,45 +114,40 @@ class StepStates:
             self._above[rows] = self._num_above_in_line(rows.start, softmax.logits[0].numpy(), int(ids[0]))
         else:
             z, e = softmax.z, softmax.e
-            sums = [softmax.s1, torch.linalg.vecdot(e, z), torch.linalg.vecdot(e, e), z.sum(-1)]
-            self._sums[rows] = torch.stack(sums, -1).cpu().numpy()
+            for column, sums in enumerate((softmax.s1, torch.linalg.vecdot(e, z), torch.linalg.vecdot(e, e), z.sum(-1))):
+                self._sums[rows, column] = sums.cpu().numpy()
 
     def finish(self, ids: Tensor) -> NDArray[np.float32]:
         """The states (B, STATE) of the tokens drawn, ids (B,), once all rows are added."""
         num_rows, vocab_size = self._logits.shape
-        top = self._largest_by_blocks() if self._rowwise else largest(self._logits, TOP)
-        threshold = self._logits.gather(1, ids[:, None])
-        logit = threshold.float().cpu().numpy()
-        shifted = top - top[:, -1:]
         state = np.empty((num_rows, STATE), dtype=np.float32)
         state[:, :4] = self._sums
-        state[:, 4] = self._num_above(threshold, logit, top)
-        state[:, 5] = logit[:, 0] - top[:, -1]
-        state[:, 6] = vocab_size
-        state[:, 7] = shifted[:, -2] if vocab_size > 1 else -np.inf
-        state[:, 8] = shifted[:, -5:].sum(-1)
-        state[:, 9] = shifted.sum(-1)
-        if not math.isfinite(state[:, 3].sum()):
-            self._correct_masked(shifted, state)
+        state[:, 4] = vocab_size
+        state[:, 5] = self._logits.gather(1, ids[:, None])[:, 0].float().cpu().numpy()
+        state[:, 7 : 7 + vocab_size] = self._largest_by_blocks() if self._rowwise else largest(self._logits, TOP)
+        state[:, 7 + vocab_size :] = -np.inf
+        if self._rowwise:
+            state[:, 6] = self._above
+        else:
+            self._count_rare(state)
+        if not math.isfinite(state[:, 3].min(initial=0)):
+            self._correct_masked(state)
         return state
 
-    def _num_above(self, threshold: Tensor, logit: NDArray[np.float32], top: NDArray[np.float32]) -> NDArray[np.int64]:
-        """How many logits of each row exceed its token's: among the largest, or for a rare token in the whole row.
+    def _count_rare(self, state: NDArray[np.float32]) -> None:
+        """Count the logits above rare tokens, those not among the largest, in their whole rows.
 
-        Among the logits, not the z: the shift can round neighbours into ties.
+        The logits, not the z: the shift can round neighbours into ties.
         """
-        if self._rowwise:
-            return self._above
-        above: NDArray[np.int64] = (top > logit).sum(-1)
-        rare = np.flatnonzero(logit[:, 0] < top[:, 0])
+        state[:, 6] = -1
+        rare = np.flatnonzero(state[:, 5] < state[:, 7])
         if len(rare):
-            rows = torch.from_numpy(rare).to(threshold.device)
-            exceeding = (self._logits[rows] > threshold[rows]).cpu().numpy()
-            above[rare] = np.count_nonzero(exceeding, axis=-1)
-        return above
+            rows = torch.from_numpy(rare).to(self._logits.device)
+            tokens = torch.from_numpy(state[rare, 5:6]).to(self._logits.device)
+            state[rare, 6] = np.count_nonzero((self._logits[rows] > tokens).cpu().numpy(), axis=-1)
 
     def _num_above_in_line(self, row: int, line: NDArray[np.float32], token: int) -> int:
-        """`_num_above` of one long row (V,), counted only in the blocks whose maxima exceed the token's logit."""
+        """How many logits of one long row (V,) exceed the token's, counted only in the blocks whose maxima do."""
         logit = line[token]
         maxima = self._maxima[row]
         blocks = np.flatnonzero(maxima > logit)
@@ -175,7 +171,7 @@ class StepStates:
         candidates = np.concatenate([candidates.reshape(num_rows, -1), rest], axis=-1)
         return largest(torch.from_numpy(candidates), TOP)
 
-    def _correct_masked(self, top: NDArray[np.float32], state: NDArray[np.float32]) -> None:
+    def _correct_masked(self, state: NDArray[np.float32]) -> None:
         """Correct the rows of masked distributions: 0 * -inf is 0, and only the support is averaged over."""
         rows = np.flatnonzero(np.isneginf(state[:, 3]))
         logits = self._logits[torch.from_numpy(rows).to(self._logits.device)].float()
@@ -183,32 +179,30 @@ class StepStates:
         kept = torch.isfinite(z)
         finite = torch.where(kept, z, 0.0)
         sums = torch.stack([torch.linalg.vecdot(z.exp(), finite), finite.sum(-1), kept.sum(-1)], -1)
-        state[rows[:, None], [1, 3, 6]] = sums.cpu().numpy()
-        top = np.where(np.isneginf(top[rows]), 0, top[rows])
-        state[rows, 8], state[rows, 9] = top[:, -5:].sum(-1), top.sum(-1)
+        state[rows[:, None], [1, 3, 4]] = sums.cpu().numpy()
 
 
-def statistics(state: Tensor) -> Tensor:
-    """The nine statistics (T, 9), in the order of `records.STATISTICS`, of states (T, STATE), fp32.
+def statistics(state: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The nine statistics (T, 9), in the order of `records.STATISTICS`, of states (T, STATE).
 
     Of a support smaller than 5 or 20 the sums take what there is. The second largest of a support of one is -inf.
     """
-    s1, s2, s3, total, above, z_token, support, second, sum_5, sum_20 = state.unbind(-1)
-    log_s1 = s1.log()
-    return torch.stack(
-        [
-            z_token - log_s1,
-            above + 1,
-            (log_s1 - s2 / s1).clamp_min(0),
-            total / support - log_s1,
-            s3 / (s1 * s1),
-            -log_s1,
-            second - log_s1,
-            sum_5 - support.clamp_max(5) * log_s1,
-            sum_20 - support.clamp_max(TOP) * log_s1,
-        ],
-        -1,
-    )
+    s1, s2, s3, total, support, logit, above = state[:, :7].T
+    top = np.sort(state[:, 7:], axis=-1)
+    log_s1 = np.log(s1)
+    logp = top - top[:, -1:] - log_s1[:, None]
+    kept = np.where(np.isneginf(logp), 0, logp)
+    values = np.empty((len(state), 9), dtype=np.float32)
+    values[:, 0] = logit - top[:, -1] - log_s1
+    values[:, 1] = 1 + np.where(above < 0, (top > logit[:, None]).sum(-1), above)
+    values[:, 2] = np.maximum(log_s1 - s2 / s1, 0)
+    values[:, 3] = total / support - log_s1
+    values[:, 4] = s3 / (s1 * s1)
+    values[:, 5] = -log_s1
+    values[:, 6] = logp[:, -2]
+    values[:, 7] = kept[:, -5:].sum(-1)
+    values[:, 8] = kept.sum(-1)
+    return values
 
 
 def token_stats(logits: Tensor, ids: Tensor) -> Tensor:
@@ -219,17 +213,14 @@ def token_stats(logits: Tensor, ids: Tensor) -> Tensor:
     states = StepStates(logits, wanted=True)
     for rows, softmax in states.passes():
         states.add(rows, softmax, ids[rows])
-    return statistics(torch.from_numpy(states.finish(ids)))
+    with np.errstate(invalid="ignore"):
+        return torch.from_numpy(statistics(states.finish(ids)))
 
 
 def largest(logits: Tensor, k: int) -> NDArray[np.float32]:
-    """The k (at most V) largest values of each row of logits (R, V), in ascending order."""
+    """The k (at most V) largest values of each row of logits (R, V): first the smallest of them, the others in no order."""
     k = min(k, logits.shape[-1])
     if logits.device.type != "cpu":
         values: NDArray[np.float32] = logits.topk(k, -1).values.float().cpu().numpy()[:, ::-1]
         return values
-    # numpy selects and sorts with vector instructions: five times faster than torch.topk on a CPU.
-    values = logits.float().numpy()
-    if 4 * k < values.shape[-1]:
-        values = np.partition(values, -k, axis=-1)[:, -k:]
-    return np.sort(values, axis=-1)[:, -k:]
+    return np.partition(logits.float().numpy(), -k, axis=-1)[:, -k:]  # five times faster than torch.topk on a CPU

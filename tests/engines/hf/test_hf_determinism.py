@@ -57,7 +57,8 @@ def test_a_run_broken_anywhere_and_resumed_gives_the_same_samples() -> None:
     expected = draw(engine, items)
     done = set(random.Random(5).sample(sorted(expected), len(expected) // 2))
     owed = [
-        Request(item.problem_id, item.prompt, item.sampling, tuple(d for d in item.draws if d.key not in done)) for item in items
+        Request(item.problem_id, item.prompt, item.sampling, tuple(d for d in item.draws if d.key not in done))
+        for item in items
     ]
     resumed = draw(engine, owed)
     assert set(resumed) == set(expected) - done

@@ -78,7 +78,7 @@ def test_prompts_beyond_the_context_fail_alone_and_answers_stop_at_it() -> None:
         (sample,) = samples_of(found, item)
         assert sample.error is not None
         assert sample.error.boundary == "input"
-        assert f"{sample.prompt_tokens} tokens" in sample.error.message
+        assert f"{len(item.problem_id)} tokens" in sample.error.message
         assert str(CONTEXT) in sample.error.message
         assert sample.finish_reason == "error"
     assert samples_of(found, fine)[0].error is None
@@ -260,10 +260,13 @@ def test_an_error_of_the_source_comes_after_what_was_finished() -> None:
 
     async def consume() -> int:
         taken = 0
-        with pytest.raises(ValueError, match="bad line"):
+        try:
             async for _ in engine.stream(requests()):
                 taken += 1
-        return taken
+        except ValueError as error:
+            assert str(error) == "bad line"  # noqa: PT017 - what came before it is counted
+            return taken
+        return -1
 
     assert asyncio.run(consume()) == 3
     assert not hf_threads()

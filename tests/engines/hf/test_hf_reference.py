@@ -38,14 +38,23 @@ def test_greedy_statistics_and_hidden_means_equal_the_models_own(kind: str) -> N
         (sample,) = samples_of(found, item)
         prompt = tokenizer(item.problem_id, return_tensors="pt").input_ids
         expected = model.generate(
-            prompt, attention_mask=torch.ones_like(prompt), do_sample=False, max_new_tokens=30, eos_token_id=EOS_ID, pad_token_id=0
+            prompt,
+            attention_mask=torch.ones_like(prompt),
+            do_sample=False,
+            max_new_tokens=30,
+            eos_token_id=EOS_ID,
+            pad_token_id=0,
         )[0, prompt.shape[1] :].tolist()
         reason = "length"
         if expected[-1] == EOS_ID:
             expected, reason = expected[:-1], "stop"
         assert sample.stats is not None
         assert sample.stats.ids.tolist() == expected
-        assert (sample.finish_reason, sample.completion_tokens, sample.prompt_tokens) == (reason, len(expected), prompt.shape[1])
+        assert (sample.finish_reason, sample.completion_tokens, sample.prompt_tokens) == (
+            reason,
+            len(expected),
+            prompt.shape[1],
+        )
         assert sample.text == tokenizer.decode(expected, skip_special_tokens=True, clean_up_tokenization_spaces=False)
 
         whole = torch.cat([prompt[0], torch.tensor(expected, dtype=torch.long)])

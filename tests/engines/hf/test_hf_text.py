@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import cache
-from os.path import commonprefix
 
 import numpy as np
 import pytest
@@ -48,8 +47,8 @@ def test_starts_of_real_text(text: str) -> None:
     assert found == text
     for token, start in zip(range(len(ids)), starts, strict=True):
         prefix = decode(tokenizer, ids[:token])
-        assert text[:start] == commonprefix([prefix, text])
-        assert len(prefix) - start <= 1  # at most one character is split
+        assert text[:start] == prefix[:start]
+        assert prefix[start:] in ("", "\N{REPLACEMENT CHARACTER}")  # at most one character is split
 
 
 @settings(max_examples=200, deadline=None)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
+import shutil
 from collections.abc import AsyncIterator, Iterable, Sequence
 from functools import cache
 from pathlib import Path
@@ -37,8 +39,15 @@ def byte_tokenizer(template: str | None = None) -> PreTrainedTokenizerFast:
     """Four special tokens, the 256 bytes, and some Chinese merges that end inside a character."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     vocab = {token: i for i, token in enumerate([PAD, EOS, USER, ANSWER, *alphabet])}
-    of_byte = {byte: pre_tokenizers.ByteLevel(add_prefix_space=False).pre_tokenize_str(chr(byte))[0][0] for byte in range(33, 127)}
-    merges = [(of_byte[ord("t")], of_byte[ord("h")]), (of_byte[ord("t")] + of_byte[ord("h")], of_byte[ord("e")]), ("ä", "½"), ("å", "¥")]
+    of_byte = {
+        byte: pre_tokenizers.ByteLevel(add_prefix_space=False).pre_tokenize_str(chr(byte))[0][0] for byte in range(33, 127)
+    }
+    merges = [
+        (of_byte[ord("t")], of_byte[ord("h")]),
+        (of_byte[ord("t")] + of_byte[ord("h")], of_byte[ord("e")]),
+        ("ä", "½"),
+        ("å", "¥"),
+    ]
     for left, right in merges:
         vocab.setdefault(left + right, len(vocab))
     tokenizer = Tokenizer(models.BPE(vocab, merges))
@@ -52,7 +61,9 @@ def byte_tokenizer(template: str | None = None) -> PreTrainedTokenizerFast:
 
 
 @cache
-def model_folder(kind: str = "qwen2", *, template: bool = False, seed: int = 0, scale: float = 4.0, vocab_size: int = 272) -> Path:
+def model_folder(
+    kind: str = "qwen2", *, template: bool = False, seed: int = 0, scale: float = 4.0, vocab_size: int = 272
+) -> Path:
     """A folder with a random model; larger weights than an initialisation gives, so that its choices differ."""
     tokenizer = byte_tokenizer(CHAT_TEMPLATE if template else None)
     torch.manual_seed(seed)
@@ -67,6 +78,7 @@ def model_folder(kind: str = "qwen2", *, template: bool = False, seed: int = 0, 
             if weights.ndim > 1:
                 weights.mul_(scale)
     folder = Path(mkdtemp(prefix=f"tamis-tiny-{kind}-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
@@ -78,7 +90,12 @@ def request(text: str, *, draws: Iterable[int] | None = None, raw: bool = False,
     prompt = Prompt((Message("user", text),), raw=raw)
     indices = list(range(settings.n) if draws is None else draws)
     keys = sample_keys(text, prompt, settings, indices)
-    return Request(text, prompt, settings, tuple(Draw(k, i, sample_seed(settings.seed, text, i)) for k, i in zip(keys, indices, strict=True)))
+    return Request(
+        text,
+        prompt,
+        settings,
+        tuple(Draw(k, i, sample_seed(settings.seed, text, i)) for k, i in zip(keys, indices, strict=True)),
+    )
 
 
 async def stream(requests: Iterable[Request]) -> AsyncIterator[Request]:
@@ -101,4 +118,9 @@ def samples_of(found: dict[str, Sample], request_: Request) -> list[Sample]:
     return [found[d.key] for d in request_.draws]
 
 
-PROMPTS = ("What is 2 + 3?", "解方程 2x + 3 = 11，求 x。", "a", "The the thé: emoji 🙂 and 中文字符 mixed, a longer prompt than the others")
+PROMPTS = (
+    "What is 2 + 3?",
+    "解方程 2x + 3 = 11，求 x。",
+    "a",
+    "The the thé: emoji 🙂 and 中文字符 mixed, a longer prompt than the others",
+)

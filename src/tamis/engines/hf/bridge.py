@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import queue
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import suppress
 
 from tamis.records import Request, Sample
@@ -83,7 +83,7 @@ class Bridge:
         finally:
             self._requests.put(None)
 
-    async def samples(self, requests: AsyncIterator[Request], work: Callable[[Bridge], None]) -> AsyncIterator[Sample]:
+    async def samples(self, requests: AsyncIterator[Request], work: Callable[[Bridge], None]) -> AsyncGenerator[Sample, None]:
         """Run `work(self)` in a thread over the requests; yield its samples, then raise what it or `requests` raised."""
 
         def run() -> None:

@@ -30,7 +30,7 @@ class Prefix(NamedTuple):
     values: tuple[Tensor, ...]
 
 
-class SlotLayer(CacheLayerMixin):
+class SlotLayer(CacheLayerMixin):  # type: ignore[misc]
     """One layer's keys and values, (B, H, columns, D). Made when the first of them arrive, grown by half as needed."""
 
     is_sliding = False  # sliding attention is a matter of the mask: all positions are kept
@@ -79,7 +79,7 @@ class SlotLayer(CacheLayerMixin):
         return -1
 
 
-class SlotCache(Cache):
+class SlotCache(Cache):  # type: ignore[misc]
     """A cache of `num_rows` slots for `num_layers` layers; `place` before each step, `fill` at each admission."""
 
     def __init__(self, num_rows: int, num_layers: int) -> None:
@@ -120,8 +120,9 @@ class SlotCache(Cache):
 
     def extract(self, row: int, length: int) -> Prefix:
         """The first `length` positions of a row, copied to host memory."""
-        parts = [(layer.keys, layer.values) for layer in self.layers if layer.is_initialized]
-        keys, values = (tuple(t[row : row + 1, :, :length].to("cpu", copy=True) for t in part) for part in zip(*parts, strict=True))
+        layers = [layer for layer in self.layers if layer.is_initialized]
+        keys = tuple(layer.keys[row : row + 1, :, :length].to("cpu", copy=True) for layer in layers)
+        values = tuple(layer.values[row : row + 1, :, :length].to("cpu", copy=True) for layer in layers)
         return Prefix(length, keys, values)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -85,12 +85,12 @@ class HFEngine:
             "transformers": transformers.__version__,
         }
 
-    async def stream(self, requests: AsyncIterator[Request]) -> AsyncIterator[Sample]:
+    async def stream(self, requests: AsyncIterator[Request]) -> AsyncGenerator[Sample, None]:
         """Draw every draw of every request; yield each sample as it finishes, in any order."""
         from tamis.engines.hf.bridge import Bridge
 
         self._open()
-        async with aclosing(Bridge(self.batch_size).samples(requests, self._decode)) as samples:  # type: ignore[type-var]
+        async with aclosing(Bridge(self.batch_size).samples(requests, self._decode)) as samples:
             async for sample in samples:
                 yield sample
 

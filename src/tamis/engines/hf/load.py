@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from transformers.utils import logging
 
 from tamis.engines.hf.masks import layer_kinds
 from tamis.errors import EngineError, UsageError
@@ -39,6 +40,8 @@ def load(name: str, device: str, dtype: str, *, trust_remote_code: bool) -> Load
     if dtype != "auto" and dtype not in DTYPES:
         raise UsageError(f"dtype: no such type: {dtype}", f"Use auto or one of: {', '.join(DTYPES)}")
     _check_folder(name)
+    bars = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()  # only the command line writes to the terminal
     try:
         tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=trust_remote_code)
         model = AutoModelForCausalLM.from_pretrained(
@@ -49,6 +52,9 @@ def load(name: str, device: str, dtype: str, *, trust_remote_code: bool) -> Load
         )
     except Exception as error:  # whatever transformers, safetensors or the hub's client raise for a bad model
         raise EngineError(f"the model does not load: {name}: {_first_line(error)}", "Check the name or the folder") from error
+    finally:
+        if bars:
+            logging.enable_progress_bar()
     if dtype == "auto" and place.type == "cpu" and model.dtype == torch.float16:
         model = model.float()  # a CPU computes in half precision hundreds of times slower
     model = model.to(place).eval()
@@ -77,7 +83,7 @@ def _check_folder(name: str) -> None:
     files = {path.name for path in folder.iterdir()}
     held = f"the folder holds: {', '.join(sorted(files)[:8]) or 'nothing'}"
     if "config.json" not in files:
-        raise EngineError(f"no config.json in the model folder {name}; {held}", "Point at the folder that from_pretrained reads")
+        raise EngineError(f"no config.json in the model folder {name}; {held}", "Point at the folder that was saved")
     if not any(file.endswith((".safetensors", ".safetensors.index.json")) for file in files):
         raise EngineError(f"no *.safetensors in the model folder {name}; {held}", "Convert the weights: pickles are not loaded")
     if not any(file in files for file in TOKENIZER_FILES):
@@ -104,4 +110,4 @@ def _eos_ids(model: PreTrainedModel, tokenizer: Any) -> frozenset[int]:
 
 def _first_line(error: BaseException) -> str:
     lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+    return lines[0].rstrip(".") if lines else type(error).__name__

@@ -24,6 +24,7 @@ from torch import Tensor
 
 from tamis.engines.hf.batch import Batch, Job, Row
 from tamis.engines.hf.cache import Prefix, SlotCache, prefill
+from tamis.engines.hf.intake import blank_sample, read_request
 from tamis.engines.hf.load import Loaded
 from tamis.engines.hf.probe import is_out_of_memory, same_bits
 from tamis.engines.hf.step import Stepper
@@ -111,49 +112,13 @@ class Decoder:
 
     def _open(self, source: Source, request: Request) -> None:
         """Put a request's draws into the queue, or emit them as failed when the prompt cannot be used."""
-        sampling = request.sampling
-        try:
-            ids = self._prompt_ids(request)
-        except Exception as error:  # noqa: BLE001 - a chat template is a program of the model's, and may raise anything
-            return self._refuse(source, request, f"the prompt cannot be tokenised: {error}", 0)
-        room = self._loaded.context - len(ids)
-        if request.prompt.images:
-            return self._refuse(source, request, "the hf engine takes no images", len(ids))
-        if not ids:
-            return self._refuse(source, request, "the prompt has no tokens", 0)
-        if room < 1:
-            held = f"the prompt has {len(ids)} tokens, the model's context holds {self._loaded.context}"
-            return self._refuse(source, request, held, len(ids))
-        if sampling.max_tokens < 1:
-            return self._refuse(source, request, f"max_tokens is {sampling.max_tokens}", len(ids))
-        stop_bytes = max((len(stop.encode()) for stop in sampling.stop), default=0)
-        job = Job(request, ids, min(sampling.max_tokens, room), stop_bytes, len(request.draws))
-        self._waiting.extend(Row(job, draw) for draw in request.draws)
-        return None
-
-    def _prompt_ids(self, request: Request) -> list[int]:
-        tokenizer, prompt = self._loaded.tokenizer, request.prompt
-        if prompt.raw or not tokenizer.chat_template:
-            return [int(i) for i in tokenizer(prompt.text).input_ids]
-        turns = [{"role": message.role, "content": message.content} for message in prompt.messages]
-        ids = tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=True, return_dict=False)
-        return [int(i) for i in ids]
-
-    def _refuse(self, source: Source, request: Request, message: str, prompt_tokens: int) -> None:
-        for draw in request.draws:
-            source.emit(
-                Sample(
-                    key=draw.key,
-                    problem_id=request.problem_id,
-                    index=draw.index,
-                    seed=draw.seed,
-                    sampling=request.sampling,
-                    finish_reason="error",
-                    prompt_tokens=prompt_tokens,
-                    error=Failure("input", message),
-                )
-            )
+        job = read_request(self._loaded, request)
+        if isinstance(job, Job):
+            self._waiting.extend(Row(job, draw) for draw in request.draws)
+            return
         source.seated(len(request.draws))
+        for draw in request.draws:
+            source.emit(replace(blank_sample(request, draw), finish_reason="error", error=Failure("input", job)))
 
     def _seat(self, slot: int, row: Row) -> None:
         """Fill a slot with a row's prefix and put the row into it."""
@@ -262,20 +227,11 @@ class Decoder:
         source.emit(replace(self._blank(row), finish_reason="error", error=Failure("engine", message)))
 
     def _blank(self, row: Row) -> Sample:
-        request, draw = row.job.request, row.draw
-        return Sample(
-            key=draw.key,
-            problem_id=request.problem_id,
-            index=draw.index,
-            seed=draw.seed,
-            sampling=request.sampling,
-            prompt_tokens=len(row.job.ids),
-            seconds=time.perf_counter() - row.started if row.started else 0.0,
-        )
+        seconds = time.perf_counter() - row.started if row.started else 0.0
+        return replace(blank_sample(row.job.request, row.draw), prompt_tokens=len(row.job.ids), seconds=seconds)
 
     def _stats(self, row: Row, starts: NDArray[np.int32], count: int) -> TokenStats:
-        values = statistics(torch.from_numpy(row.states[:count])).numpy()
-        return TokenStats(values, row.ids[:count], starts[:count], self._stepper.vocab_size)
+        return TokenStats(statistics(row.states[:count]), row.ids[:count], starts[:count], self._stepper.vocab_size)
 
     def _hidden_mean(self, row: Row, count: int) -> NDArray[np.float32] | None:
         if row.hidden is None or not count:
@@ -321,4 +277,3 @@ class Decoder:
         self._resize(max(1, batch.num_rows // 2))
         if self._loaded.device.type == "cuda":
             torch.cuda.empty_cache()
-

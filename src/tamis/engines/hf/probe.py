@@ -27,7 +27,10 @@ def check_decoding(loaded: Loaded, stepper: Stepper) -> None:
     texts = rng.integers(stepper.vocab_size, size=(2, 5))
     lengths = np.array([5, 3])
     try:
-        plain = [loaded.model(input_ids=torch.from_numpy(text[None, :n]).to(loaded.device)) for text, n in zip(texts, lengths, strict=True)]
+        plain = [
+            loaded.model(input_ids=torch.from_numpy(text[None, :n]).to(loaded.device))
+            for text, n in zip(texts, lengths, strict=True)
+        ]
         expected = torch.stack([out.logits[0, -1].float() for out in plain])
         cache = SlotCache(2, stepper.num_layers)
         for slot, (text, length) in enumerate(zip(texts, lengths, strict=True)):

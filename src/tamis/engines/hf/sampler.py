@@ -88,13 +88,17 @@ class Sampler:
                 size = min(vocab_size, max(HEAD, 1 + int(np.where(top_k < vocab_size, top_k, 0).max())))
             scale = 1 / np.where(self.temperature[rows] > 0, self.temperature[rows], 1)
             total = weights.sum(-1).cpu().numpy()
-            threshold = _threshold(largest(z, size)[:, ::-1], total, scale, top_k, top_p, vocab_size)
+            threshold = _threshold(_descending(z, size), total, scale, top_k, top_p, vocab_size)
             if threshold is None:  # the head holds too little of the mass
-                threshold = _threshold(largest(z, vocab_size)[:, ::-1], total, scale, top_k, top_p, vocab_size)
+                threshold = _threshold(_descending(z, vocab_size), total, scale, top_k, top_p, vocab_size)
             assert threshold is not None
             weights = torch.where(z >= torch.from_numpy(threshold).to(z.device)[:, None], weights, 0)
         min_p = torch.from_numpy(self.min_p[rows]).to(z.device)[:, None]
         return torch.where(weights >= min_p, weights, 0)  # the largest weight is 1
+
+
+def _descending(z: Tensor, size: int) -> NDArray[np.float32]:
+    return np.sort(largest(z, size), axis=-1)[:, ::-1]
 
 
 def _threshold(

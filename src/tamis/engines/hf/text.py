@@ -10,7 +10,6 @@ from __future__ import annotations
 import codecs
 from collections.abc import Sequence
 from functools import partial
-from os.path import commonprefix
 from typing import Any
 
 import numpy as np
@@ -108,13 +107,20 @@ class Detokenizer:
         before = 0  # length of the text of ids[context:anchor]
         for token in range(len(ids)):
             piece = self.text(ids[context:token])[before:]
-            agreed = len(commonprefix([piece, text[base : base + len(piece)]]))
+            agreed = _agreement(piece, text[base : base + len(piece)])
             starts.append(base + agreed)
             if token > anchor and (agreed == len(piece) or token - anchor >= WINDOW):
                 base += agreed
                 context, anchor = anchor, token
                 before = len(self.text(ids[context:anchor]))
         return starts
+
+
+def _agreement(a: str, b: str) -> int:
+    """The number of characters with which both begin."""
+    if a == b:
+        return len(a)
+    return next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
 
 
 def cut_at_stop(text: str, stops: Sequence[str]) -> int | None:

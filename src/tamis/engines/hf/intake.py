@@ -1,0 +1,43 @@
+"""From a request to the tokens of its prompt."""
+
+from __future__ import annotations
+
+from tamis.engines.hf.batch import Job
+from tamis.engines.hf.load import Loaded
+from tamis.records import Draw, Request, Sample
+
+
+def read_request(loaded: Loaded, request: Request) -> Job | str:
+    """The prompt as tokens and the room for an answer, or one line that says why the prompt cannot be used."""
+    sampling = request.sampling
+    if request.prompt.images:
+        return "the hf engine takes no images"
+    if sampling.max_tokens < 1:
+        return f"max_tokens is {sampling.max_tokens}"
+    try:
+        ids = _prompt_ids(loaded, request)
+    except Exception as error:  # noqa: BLE001 - a chat template is a program of the model's, and may raise anything
+        return f"the prompt cannot be tokenised: {error}"
+    if not ids:
+        return "the prompt has no tokens"
+    room = loaded.context - len(ids)
+    if room < 1:
+        return f"the prompt has {len(ids)} tokens, the model's context holds {loaded.context}"
+    stop_bytes = max((len(stop.encode()) for stop in sampling.stop), default=0)
+    return Job(request, ids, min(sampling.max_tokens, room), stop_bytes, len(request.draws))
+
+
+def _prompt_ids(loaded: Loaded, request: Request) -> list[int]:
+    """The prompt's tokens: through the chat template when there is one and the prompt is not raw."""
+    tokenizer, prompt = loaded.tokenizer, request.prompt
+    if prompt.raw or not tokenizer.chat_template:
+        return [int(i) for i in tokenizer(prompt.text, verbose=False).input_ids]
+    turns = [{"role": message.role, "content": message.content} for message in prompt.messages]
+    quiet = {"verbose": False}  # a prompt that is too long is told of on its sample
+    ids = tokenizer.apply_chat_template(turns, add_generation_prompt=True, return_dict=False, tokenizer_kwargs=quiet)
+    return [int(i) for i in ids]
+
+
+def blank_sample(request: Request, draw: Draw) -> Sample:
+    """A sample that says only which draw it is of."""
+    return Sample(draw.key, request.problem_id, draw.index, draw.seed, request.sampling)
