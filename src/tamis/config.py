@@ -13,7 +13,7 @@ from tamis.records import Sampling
 EMBEDDED = "embedded"
 """The name of the model that ships with Tamis."""
 
-TokenStatsMode = Literal["full", "sequence", "none"]
+TokenStatsMode = Literal["full", "none"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -124,8 +124,47 @@ def test_without_statistics_a_score_is_refused_and_a_vote_is_not(tamis, place):
     assert tamis("evaluate", "--candidates", candidates, "--method", "self-consistency").code == 0
 
 
-def test_sequence_statistics_score_and_leave_no_tokens(tamis, place):
-    assert tamis("infer", *DRAWING, "--token-stats", "sequence").code == 0
-    folder = place / "runs/math500-script.json"
-    assert not (folder / "tokens.bin").exists()
-    assert all(row["scores"]["infer"] is not None for row in rows(folder / "scores.jsonl"))
+def test_a_score_without_statistics_is_refused_before_anything_is_drawn(tamis, place):
+    ran = tamis("infer", *DRAWING, "--token-stats", "none")
+    assert ran.code == 2
+    assert "needs token statistics" in ran.err
+    assert not (place / "runs").exists()
+
+
+def test_damaged_statistics_are_told_and_drawn_anew(tamis, place):
+    tamis("infer", *DRAWING, "--output-dir", "first")
+    tokens = place / "runs/math500-script.json/tokens.bin"
+    content = bytearray(tokens.read_bytes())
+    content[100] ^= 0xFF
+    tokens.write_bytes(content)
+    ran = tamis("infer", *DRAWING, "--output-dir", "second")
+    assert ran.code == 3
+    assert "1 samples could not be read again" in ran.err
+    ran = tamis("infer", *DRAWING, "--output-dir", "third")
+    assert ran.code == 0, ran.err
+    files = [next(Path(name).glob("*_best_*")).read_bytes() for name in ("first", "third")]
+    assert files[0] == files[1]
+
+
+def test_a_bare_run_column_of_another_tool_is_no_run_folder(tamis, place):
+    tamis("generate", *DRAWING)
+    candidates = next(Path("results").glob("*_candidates_*"))
+    assert rows(candidates)[0]["tamis_run"] == "../runs/math500-script.json"
+    foreign = [{"question": "1+1?", "answer": "2", "responses": ["\\boxed{2}"], "run": "exp-17"}]
+    Path("foreign.jsonl").write_text(json.dumps(foreign[0]))
+    assert tamis("compare", "--samples", "foreign.jsonl").code == 0
+
+
+def test_a_grown_run_is_compared_whole(tamis, place, monkeypatch):
+    tamis("generate", *DRAWING, "--limit", 1)
+    tamis("generate", *DRAWING)
+    (place / "elsewhere").mkdir()
+    monkeypatch.chdir(place / "elsewhere")
+    ran = tamis("compare", "--samples", place / "runs/math500-script.json", "--json")
+    assert json.loads(ran.out)["health"]["num_samples"] == 12
+    (place / "math500.jsonl").write_text(
+        (place / "math500.jsonl").read_text(encoding="utf-8").splitlines()[0], encoding="utf-8"
+    )
+    ran = tamis("compare", "--samples", place / "runs/math500-script.json")
+    assert ran.code == 3
+    assert "8 samples of problems that are not in" in ran.err

@@ -38,10 +38,13 @@ def test_each_help_has_an_example(tamis, name):
         (["infer", "--model-path", "m", "--temperature", "-1"], "--temperature is -1"),
         (["infer", "--model-path", "m", "--top-p", "0"], "--top-p is 0"),
         (["infer", "--model-path", "m", "--num_return_sequences", "0"], "is not 1 or more"),
-        (["infer", "--model-path", "m", "--dataset", "demo", "--alpha", "2"], "--alpha is 2"),
+        (["infer", "--model-path", "m", "--dataset", "demo", "--alpha", "2"], "does not lie in [0, 1]"),
         (["infer", "--model-path", "m", "--prompt-template", "no place"], "no place for the problem"),
-        (["infer", "--model-path", "m", "--prompt-template", "@nowhere"], "no such file"),
+        (["infer", "--model-path", "m", "--prompt-template", "@nowhere"], "cannot read nowhere"),
         (["infer", "--model-path", "m", "--dataset", "demo", "--method", "coin"], "no method"),
+        (["infer", "--model-path", "m", "--temperature", "nan"], "--temperature is nan"),
+        (["demo", "--n", "0"], "is not 1 or more"),
+        (["compare", "--samples", "x", "--report", "no/where.html"], "no such folder"),
         (["grade"], "--explain"),
     ],
 )
@@ -122,7 +125,7 @@ def test_a_stopped_run_goes_on_to_the_same_files(tamis, place, stop):
     whole = {path.name.rsplit("_", 2)[0]: _stable(path) for path in Path("unbroken").iterdir()}
     for name in whole:
         for row in [*whole[name], *broken[name]]:
-            row.pop("run", None)
+            row.pop("tamis_run", None)
     assert broken == whole
 
 

@@ -9,7 +9,7 @@ import pytest
 from sample import runs
 
 from tamis.engines.scripted import ScriptedEngine
-from tamis.errors import EngineError, RunFolderError
+from tamis.errors import EngineError, InputError, RunFolderError
 from tamis.records import Failure, Problem, Sampling, sample_keys, sample_seed
 from tamis.sample import LazyEngine, Progress, pools, sample, sample_in_order
 from tamis.store import RunFolder
@@ -354,3 +354,62 @@ def test_nothing_owed_loads_no_model(tmp_path):
     engine.close()
     assert len(opened) == 1
     assert engine.describe() == {"engine": "scripted"}
+
+
+def test_in_order_a_long_stretch_of_finished_problems_lets_others_run(tmp_path):
+    runs.draw(tmp_path, runs.problems(300), SAMPLING)
+    turns = 0
+
+    async def count_turns():
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    async def scenario():
+        others = asyncio.create_task(count_turns())
+        with RunFolder.open(tmp_path, runs.config(SAMPLING)) as run:
+            engine, source = ScriptedEngine(runs.answer), lambda: runs.problems(300)
+            walk = sample_in_order(source, engine, SAMPLING, run, prompt=runs.prompt, progress=Progress())
+            assert len([pool async for pool in walk]) == 300
+        others.cancel()
+
+    runs.run_async(scenario())
+    assert turns >= 300
+
+
+def test_in_order_a_source_that_changes_meanwhile_is_an_error(tmp_path):
+    walks = iter([runs.problems(3), runs.problems(3, start=1)])
+
+    async def scenario():
+        with RunFolder.open(tmp_path, runs.config(SAMPLING)) as run:
+            engine = ScriptedEngine(runs.answer)
+            walk = sample_in_order(lambda: next(walks), engine, SAMPLING, run, prompt=runs.prompt, progress=Progress())
+            async for _ in walk:
+                pass
+
+    with pytest.raises(InputError, match="changed while they were read"):
+        runs.run_async(scenario())
+
+
+def test_in_order_a_damaged_sample_is_counted_and_drawn_by_the_next_run(tmp_path):
+    runs.draw(tmp_path, runs.problems(4), SAMPLING)
+    before = runs.contents(tmp_path)
+    data = bytearray((tmp_path / "tokens.bin").read_bytes())
+    data[0] ^= 1
+    (tmp_path / "tokens.bin").write_bytes(data)
+    damaged = []
+
+    async def scenario():
+        progress = Progress()
+        with RunFolder.open(tmp_path, runs.config(SAMPLING)) as run:
+            engine = ScriptedEngine(runs.answer, token_stats=True)
+            source = lambda: runs.problems(4)  # noqa: E731
+            walk = sample_in_order(source, engine, SAMPLING, run, prompt=runs.prompt, progress=progress)
+            sizes = [len(pool.samples) async for pool in walk]
+        damaged.append((progress.samples_damaged, sum(sizes)))
+
+    runs.run_async(scenario())
+    runs.run_async(scenario())
+    assert damaged == [(1, 11), (0, 12)]
+    assert runs.contents(tmp_path) == before

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from tamis.cli import drawing
 from tamis.cli.options import drawing as drawing_config
-from tamis.cli.options import field_names
+from tamis.cli.options import field_names, share
 from tamis.cli.tables import print_bad_rows, print_comparison
 from tamis.errors import EXIT_DONE, EXIT_INCOMPLETE, UsageError
 
@@ -37,9 +37,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("methods")
     group.add_argument("--method", default="all", metavar="NAMES", help="names with commas between, or all (default)")
     group.add_argument("--list", action="store_true", help="list the methods and end")
-    group.add_argument("--alpha", type=float, default=0.4, help="of infer: weight of self-certainty (default: %(default)s)")
+    group.add_argument("--alpha", type=share, default=0.4, help="of infer: weight of self-certainty (default: %(default)s)")
     group.add_argument(
-        "--lambda-weight", type=float, default=0.5, help="of lambda-*: weight of probability (default: %(default)s)"
+        "--lambda-weight", type=share, default=0.5, help="of lambda-*: weight of probability (default: %(default)s)"
     )
     group.add_argument("--report", type=Path, metavar="FILE", help="write an HTML page")
     group.add_argument("--json", action="store_true", help="print the numbers as JSON instead of a table")
@@ -52,6 +52,8 @@ def run(options: argparse.Namespace) -> int:
     from tamis.workflows.comparing import methods_named
 
     methods = methods_named(options.method)
+    if options.report and not options.report.parent.is_dir():
+        raise UsageError(f"--report: no such folder: {options.report.parent}", "Make it, or name another")
     if options.list:
         width = max(len(method.name) for method in methods)
         print("\n".join(f"{method.name:<{width}}  {method.description} [{method.source}]" for method in methods))
@@ -98,9 +100,13 @@ def _draw(
     from tamis.workflows.drawing import Session
 
     session = Session(drawing_config(options))
-    compared = drawing.run_drawing(session, compare_pools(session.pools(), methods, settings, options.seed))
-    session.folder.write_json("summary.json", to_json(compared.comparison))
-    return compared, session.bad_rows, session_facts(session)
+
+    async def compare() -> Compared:
+        compared = await compare_pools(session.pools(), methods, settings, options.seed)
+        session.folder.write_json("summary.json", to_json(compared.comparison))
+        return compared
+
+    return drawing.run_drawing(session, compare()), session.bad_rows, session_facts(session)
 
 
 def _json(value: object) -> bytes:

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from tamis.cli.drawing import run_drawing
+from tamis.cli.options import positive
 from tamis.cli.tables import print_comparison
 from tamis.errors import EXIT_DONE, EXIT_INCOMPLETE
 
@@ -14,8 +15,8 @@ EXAMPLE = "tamis demo --n 8 --problems 60"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """How much, and where."""
-    parser.add_argument("--n", type=int, default=8, metavar="N", help="samples a problem (default: %(default)s)")
-    parser.add_argument("--problems", type=int, default=60, metavar="N", help="of the 240 built in (default: %(default)s)")
+    parser.add_argument("--n", type=positive, default=8, metavar="N", help="samples a problem (default: %(default)s)")
+    parser.add_argument("--problems", type=positive, default=60, metavar="N", help="of the 240 built in (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the run (default: %(default)s)")
     parser.add_argument("--run", type=Path, default=Path("runs/demo"), metavar="FOLDER", help="(default: %(default)s)")
 

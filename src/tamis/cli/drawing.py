@@ -47,8 +47,6 @@ def dry_run(options: argparse.Namespace) -> int:
 def run_drawing(session: Session, work: Coroutine[Any, Any, Result]) -> Result:
     """Run a workflow over a session under a progress line, and free the session whatever happens."""
     try:
-        for warning in session.folder.warnings:
-            print(f"warning: {warning}", file=sys.stderr)
         with ProgressLine(session.progress, session.num_problems * session.config.sampling.n):
             return asyncio.run(work)
     except KeyboardInterrupt:
@@ -60,4 +58,9 @@ def run_drawing(session: Session, work: Coroutine[Any, Any, Result]) -> Result:
         raise SystemExit(EXIT_INTERRUPTED) from None
     finally:
         session.close()
+        for warning in session.folder.warnings:
+            print(f"warning: {warning}", file=sys.stderr)
+        if session.progress.samples_damaged:
+            lost = session.progress.samples_damaged
+            print(f"warning: {lost} samples could not be read again; the same command draws them anew", file=sys.stderr)
         print_bad_rows(session.bad_rows)

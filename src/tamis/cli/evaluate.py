@@ -7,9 +7,10 @@ import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tamis.cli.options import share
 from tamis.cli.tables import print_bad_rows, print_comparison
 from tamis.config import Choosing
-from tamis.errors import EXIT_DONE, EXIT_INCOMPLETE, UsageError
+from tamis.errors import EXIT_DONE, EXIT_INCOMPLETE
 
 if TYPE_CHECKING:
     from tamis.workflows.best_of_n import Outcome
@@ -23,7 +24,7 @@ def add_choosing(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--method", default=Choosing().method, help="see tamis compare --list (default: %(default)s)")
     group.add_argument(
         "--alpha",
-        type=float,
+        type=share,
         default=Choosing().alpha,
         help="weight of self-certainty against negative entropy inside each step (default: %(default)s)",
     )
@@ -31,8 +32,6 @@ def add_choosing(parser: argparse.ArgumentParser) -> None:
 
 def choosing(options: argparse.Namespace) -> Choosing:
     """The configuration of the choice."""
-    if not 0 <= options.alpha <= 1:
-        raise UsageError(f"--alpha is {options.alpha:g}", "It must lie in [0, 1]")
     from tamis.select import find_method
 
     find_method(options.method)

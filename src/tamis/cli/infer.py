@@ -7,6 +7,7 @@ import argparse
 from tamis.cli import drawing
 from tamis.cli.evaluate import add_choosing, choosing, finish
 from tamis.cli.options import drawing as drawing_config
+from tamis.errors import UsageError
 
 EXAMPLE = "tamis infer --model-path embedded --dataset demo --limit 20 --num-return-sequences 4 --temperature 0.7 --alpha 0.4"
 
@@ -21,10 +22,13 @@ def run(options: argparse.Namespace) -> int:
     """Draw, choose, write both files, print the accuracies."""
     if options.dry_run:
         return drawing.dry_run(options)
+    from tamis.select import find_method
     from tamis.workflows.best_of_n import infer, result_files
     from tamis.workflows.drawing import Session
 
     chosen = choosing(options)
+    if options.token_stats == "none" and find_method(chosen.method).scorer:
+        raise UsageError(f"the method {chosen.method} needs token statistics", "Leave --token-stats none out")
     session = Session(drawing_config(options))
     candidates, best = result_files(session, options.output_dir)
     print(f"[1/2] Generating candidates -> {candidates}", flush=True)

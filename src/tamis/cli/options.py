@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from pathlib import Path
 
 from tamis.config import Drawing
@@ -25,9 +26,7 @@ def add_model(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--engine", choices=ENGINES, default="hf", help="what runs the model (default: %(default)s)")
     group.add_argument("--batch-size", type=_batch_size, default="auto", metavar="N|auto", help="rows decoded together")
     group.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, ... (default: a GPU when there is one)")
-    group.add_argument(
-        "--dtype", default="auto", help="float32, bfloat16, float16 (default: fp32 on CPU, the checkpoint's on GPU)"
-    )
+    group.add_argument("--dtype", default="auto", help="float32, bfloat16, float16 (default: the checkpoint's)")
     group.add_argument("--trust-remote-code", action="store_true", help="allow code that comes with the checkpoint")
 
 
@@ -43,7 +42,7 @@ def add_dataset(parser: argparse.ArgumentParser, default: str) -> None:
     )
     group.add_argument("--split", default="test", help="split of a hub dataset (default: %(default)s)")
     group.add_argument(
-        "--limit", "--subset-size", "--max-samples", type=_positive, metavar="N", help="only the first N problems"
+        "--limit", "--subset-size", "--max-samples", type=positive, metavar="N", help="only the first N problems"
     )
     group.add_argument("--problem-field", metavar="FIELD", help="field that holds the problem, when its name is unusual")
     group.add_argument("--answer-field", metavar="FIELD", help="field that holds the reference answer")
@@ -59,7 +58,7 @@ def add_sampling(parser: argparse.ArgumentParser, *, n: int = 4, temperature: fl
         "-n",
         "--n",
         dest="n",
-        type=_positive,
+        type=positive,
         default=n,
         metavar="N",
         help="candidates a problem (default: %(default)s)",
@@ -68,7 +67,7 @@ def add_sampling(parser: argparse.ArgumentParser, *, n: int = 4, temperature: fl
     group.add_argument("--top-p", type=float, default=1.0, help="nucleus share (default: off)")
     group.add_argument("--top-k", type=int, default=0, help="keep the k likeliest tokens (default: off)")
     group.add_argument("--min-p", type=float, default=0.0, help="drop tokens below this share of the likeliest (default: off)")
-    group.add_argument("--max-tokens", type=_positive, default=max_tokens, help="tokens a candidate (default: %(default)s)")
+    group.add_argument("--max-tokens", type=positive, default=max_tokens, help="tokens a candidate (default: %(default)s)")
     group.add_argument("--stop", action="append", default=[], metavar="TEXT", help="stop string; may be given several times")
     group.add_argument("--seed", type=int, default=0, help="seed of the run (default: %(default)s)")
 
@@ -94,9 +93,9 @@ def add_run(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--token-stats",
-        choices=("full", "sequence", "none"),
+        choices=("full", "none"),
         default="full",
-        help="full: kept for every token (44 bytes each); sequence: used for the scores and dropped; none: not taken",
+        help="full: taken while generating and kept, 44 bytes a token; none: only methods that need no score",
     )
     group.add_argument("--dry-run", action="store_true", help="check all inputs, show the first prompt, draw nothing")
 
@@ -135,7 +134,7 @@ def field_names(options: argparse.Namespace) -> dict[str, str]:
 
 
 def _sampling(options: argparse.Namespace) -> Sampling:
-    if options.temperature < 0:
+    if not 0 <= options.temperature < math.inf:
         raise UsageError(f"--temperature is {options.temperature:g}", "It must be 0 (greedy) or more")
     if not 0 < options.top_p <= 1:
         raise UsageError(f"--top-p is {options.top_p:g}", "It must lie in (0, 1]")
@@ -159,18 +158,28 @@ def _prompt(options: argparse.Namespace) -> PromptTemplate:
     template = options.prompt_template or MATH_PROMPT
     if template.startswith("@"):
         path = Path(template[1:])
-        if not path.is_file():
-            raise UsageError(f"--prompt-template: no such file: {path}", "Give a text with {problem}, or @FILE")
-        template = path.read_text(encoding="utf-8")
+        try:
+            template = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(f"--prompt-template: cannot read {path}: {error}", "Give a text, or @FILE") from None
     return PromptTemplate(template, options.system_prompt, options.no_chat_template)
 
 
-def _positive(text: str) -> int:
+def positive(text: str) -> int:
+    """An argument of 1 or more."""
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"{value} is not 1 or more")
     return value
 
 
+def share(text: str) -> float:
+    """An argument in [0, 1]."""
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text} does not lie in [0, 1]")
+    return value
+
+
 def _batch_size(text: str) -> int | str:
-    return text if text == "auto" else _positive(text)
+    return text if text == "auto" else positive(text)

@@ -22,7 +22,10 @@ def print_comparison(comparison: Comparison, title: str) -> None:
     from rich.console import Console
 
     console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
-    console.print(_table(comparison, title))
+    if comparison.num_problems:
+        console.print(_table(comparison, title))
+    else:
+        console.print("no accuracies: no problem has both a reference answer and a graded sample")
     points = "  ".join(f"pass@{p.num_samples} {p.accuracy.value:.4f}" for p in comparison.pass_at_k)
     if points:
         console.print(points)
@@ -33,8 +36,9 @@ def print_comparison(comparison: Comparison, title: str) -> None:
 def _table(comparison: Comparison, title: str) -> Table:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
+    from rich.text import Text
 
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    table = Table(title=Text(title), title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("method", no_wrap=True)
     for heading in ("accuracy", "95 % interval", "vs one sample", "95 % interval", "AUROC", "tokens"):
         table.add_column(heading, justify="right", no_wrap=True)

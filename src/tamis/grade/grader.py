@@ -139,7 +139,7 @@ class Grader:
         """The grade of one sample.
 
         Without an answer in the text: `correct` False, reason `no_answer`. Not graded (`correct` None): a failed sample
-        (`engine_error`), a problem without reference (`no_reference`).
+        (`engine_error`), a problem without reference (`no_reference`), a comparison that takes too long (`timeout`).
         """
         if sample.error is not None:
             return Grade(sample.key, None, None, "engine_error")
@@ -149,6 +149,8 @@ class Grader:
         if answer is None:
             return Grade(sample.key, None, False, "no_answer")
         verdict = await self.verify(gold, answer)
+        if verdict.decided_by == "timeout":
+            return Grade(sample.key, answer, None, "timeout", decided_by="timeout")
         return Grade(sample.key, answer, verdict.equal, decided_by=verdict.decided_by)
 
     async def cluster(self, answers: Sequence[str | None]) -> tuple[int, ...]:

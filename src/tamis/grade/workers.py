@@ -127,8 +127,12 @@ class WorkerPool:
             if self._closed:
                 process.kill()
             self._processes.append(process)
-        process.launch(self.limit_s)
-        if (reason := process.wait_until_ready()) is None:
+        try:
+            process.launch(self.limit_s)
+            reason = process.wait_until_ready()
+        except OSError as failure:  # no memory, no file handles
+            reason = str(failure)
+        if reason is None:
             return process
         with self._changed:
             self._processes.remove(process)

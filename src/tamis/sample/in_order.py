@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
+from tamis.errors import InputError
 from tamis.records import Pool, Problem, Prompt, Sampling, sample_keys
 from tamis.sample.loop import sample
 from tamis.sample.progress import Progress
@@ -28,7 +30,11 @@ async def sample_in_order(
     """Every problem once, in order, with all its samples: drawn now where owed, from the folder where finished.
 
     As `sample`, save that `problems` opens the source anew at each call: the engine's walk is far ahead of the caller's where
-    much is finished, and what lies between them is not kept. Both walks must give the same problems.
+    much is finished, and what lies between them is not kept. A pool has fewer samples than n where the folder's are damaged
+    (see `RunFolder.warnings`): `progress.samples_damaged` counts them, and the next run draws them.
+
+    Raises:
+        InputError: The two walks differ: the source changed meanwhile. What was drawn is kept.
     """
     drawn = sample(
         problems(),
@@ -46,8 +52,13 @@ async def sample_in_order(
             if new is not None and new.problem == problem:
                 yield new
                 new = await anext(drawn, None)
-            else:
-                yield next(pools([problem], run, sampling, prompt=prompt))
+                continue
+            await asyncio.sleep(0)  # a long stretch of finished problems must not keep the loop from all else
+            old = next(pools([problem], run, sampling, prompt=prompt))
+            progress.samples_damaged += sampling.n - len(old.samples)
+            yield old
+        if new is not None:
+            raise InputError("the problems changed while they were read", "Run the same command again")
 
 
 def pools(

@@ -20,6 +20,7 @@ class Progress:
     samples_failed: int = 0
     samples_truncated: int = 0  # of those done: cut at max_tokens
     samples_repeated: int = 0  # not asked for, or given twice by the engine: dropped
+    samples_damaged: int = 0  # finished before, but not to be read any more: owed to the next run
     tokens: int = 0  # generated, of those done
     started: float = field(default_factory=time.monotonic)  # seconds on the monotonic clock
 

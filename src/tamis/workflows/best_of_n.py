@@ -6,7 +6,9 @@ following ones are still being drawn, by the statistics that were taken while it
 
 from __future__ import annotations
 
+import asyncio
 import os
+import re
 import time
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import ExitStack, aclosing
@@ -39,11 +41,12 @@ class Outcome:
     best: Path | None
     comparison: Comparison | None = None
     bad_rows: Sequence[BadRow] = field(default_factory=tuple)
+    num_damaged: int = 0  # samples of the run folder that cannot be read any more
 
     @property
     def is_complete(self) -> bool:
-        """Whether no row was bad and no sample failed."""
-        return not self.bad_rows and not (self.comparison and self.comparison.health.num_failed)
+        """Whether no row was bad, and no sample failed or was damaged."""
+        return not self.bad_rows and not self.num_damaged and not (self.comparison and self.comparison.health.num_failed)
 
 
 def result_files(session: Session, output_dir: Path) -> tuple[Path, Path]:
@@ -75,7 +78,7 @@ async def infer(session: Session, choosing: Choosing, output_dir: Path) -> Outco
                     yield pool
 
     comparison = await choose_best(drawn(), choosing, best, session.folder)
-    return Outcome(candidates, best, comparison, session.bad_rows)
+    return Outcome(candidates, best, comparison, session.bad_rows, session.progress.samples_damaged)
 
 
 async def evaluate(candidates: Path, choosing: Choosing, output_dir: Path | None) -> Outcome:
@@ -86,13 +89,13 @@ async def evaluate(candidates: Path, choosing: Choosing, output_dir: Path | None
         UsageError: The method needs token statistics and there are none.
     """
     bad_rows: list[BadRow] = []
-    name = candidates.name.replace("_candidates_", "_best_")
-    if name == candidates.name:
-        name = f"{candidates.name.split('.')[0]}_best_{time.strftime('%Y%m%d_%H%M%S')}.jsonl"
-    best = (output_dir or candidates.parent) / name
+    stem = re.sub(r"_\d{8}_\d{6}$", "", candidates.name.split(".jsonl")[0])
+    name = stem.replace("_candidates_", "_best_") if "_candidates_" in stem else f"{stem}_best"
+    best = (output_dir or candidates.parent) / f"{name}_{time.strftime('%Y%m%d_%H%M%S')}.jsonl"
 
     async def read() -> AsyncGenerator[Pool, None]:
-        for pool in with_statistics(read_samples(candidates, bad_rows=bad_rows), candidates):
+        for pool in with_statistics(read_samples(candidates, bad_rows=bad_rows), candidates, bad_rows):
+            await asyncio.sleep(0)
             yield pool
 
     comparison = await choose_best(read(), choosing, best, None)
@@ -121,7 +124,7 @@ async def choose_best(
                         score_rows.write(row)
                     choice_rows.write(choice.to_json())
                 comparer.add(judged)
-    comparison = comparer.result(seed=choosing.seed)
+    comparison = await asyncio.to_thread(comparer.result, seed=choosing.seed)
     if folder:
         folder.write_json("summary.json", {"method": method.name, "alpha": choosing.alpha, **to_json(comparison)})
     return comparison
@@ -141,42 +144,44 @@ def _choose(pool: Pool, method: Method) -> Choice:
 
 
 def candidates_row(pool: Pool, folder: RunFolder, path: Path) -> dict[str, Any]:
-    """One problem with its samples; `run` leads from the file to the folder that holds their token statistics."""
+    """One problem with its samples; `tamis_run` leads from the file to the folder that holds their token statistics."""
     row: dict[str, Any] = {"id": pool.problem.id, "question": pool.problem.prompt}
     if pool.problem.messages:
         row["messages"] = [{"role": m.role, "content": m.content} for m in pool.problem.messages]
+    if pool.problem.images:
+        row["images"] = list(pool.problem.images)
     if pool.problem.answer is not None:
         row["reference"] = pool.problem.answer
     row |= {name: pool.problem.metadata[name] for name in GROUPS if name in pool.problem.metadata}
-    row["run"] = os.path.relpath(folder.path, path.parent)
+    row["tamis_run"] = os.path.relpath(folder.path, path.parent)
     row["candidates"] = [sample.to_json() for sample in pool.samples]
     return row
 
 
-def with_statistics(pools: Iterator[Pool], candidates: Path) -> Iterator[Pool]:
-    """The pools of a candidates file, their samples with the token statistics of the run folder that the row names."""
-    folders: dict[str, RunFolder | None] = {}
-    for pool in pools:
-        name = pool.problem.metadata.get("run")
-        if not isinstance(name, str):
-            yield pool
-            continue
-        if name not in folders:
-            path = candidates.parent / name
-            folders[name] = RunFolder.read(path) if (path / "run.json").is_file() else None
-        folder = folders[name]
-        if folder is None:
-            raise InputError(
-                f"{candidates}: the run folder that it names is not there: {candidates.parent / name}", "Move both together"
-            )
-        loaded = [folder.load(sample.key) for sample in pool.samples]
-        yield replace(
-            pool,
-            samples=tuple(
+def with_statistics(pools: Iterator[Pool], candidates: Path, bad_rows: list[BadRow]) -> Iterator[Pool]:
+    """The pools of a candidates file, their samples with the token statistics of the run folder that the row names.
+
+    What cannot be read there is appended to `bad_rows`, and the sample goes without.
+    """
+    with ExitStack() as stack:
+        folders: dict[str, RunFolder] = {}
+        for pool in pools:
+            name = pool.problem.metadata.get("tamis_run")
+            if not isinstance(name, str):
+                yield pool
+                continue
+            if name not in folders:
+                path = candidates.parent / name
+                if not (path / "run.json").is_file():
+                    raise InputError(f"{candidates}: the run folder that it names is not there: {path}", "Move both together")
+                folders[name] = stack.enter_context(RunFolder.read(path))
+            loaded = [folders[name].load(sample.key) for sample in pool.samples]
+            samples = [
                 replace(sample, stats=found.stats) if found else sample
                 for sample, found in zip(pool.samples, loaded, strict=True)
-            ),
-        )
+            ]
+            yield replace(pool, samples=tuple(samples))
+        bad_rows += [BadRow(str(folder.path), "", line) for folder in folders.values() for line in folder.warnings]
 
 
 def best_row(pool: Pool, choice: Choice, method: Method) -> dict[str, Any]:

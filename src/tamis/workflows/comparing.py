@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
@@ -59,7 +60,7 @@ async def compare_pools(
     choices = {
         pool.problem.id: [choose(pool, m) for m in methods if m.scorer is None or m.scorer in pool.scores] for pool in shown
     }
-    return Compared(comparer.result(seed=seed), shown, choices)
+    return Compared(await asyncio.to_thread(comparer.result, seed=seed), shown, choices)
 
 
 def _keep_if_telling(shown: list[Pool], pool: Pool) -> None:
@@ -80,36 +81,48 @@ def _is_telling(pool: Pool) -> bool:
 async def pools_at(path: Path, bad_rows: list[BadRow], fields: dict[str, str] | None = None) -> AsyncGenerator[Pool, None]:
     """The pools of a run folder, of a candidates file, or of a file of samples made elsewhere."""
     for pool in _run_pools(path, bad_rows) if path.is_dir() else _file_pools(path, bad_rows, fields or {}):
+        await asyncio.sleep(0)
         yield pool
 
 
 def _file_pools(path: Path, bad_rows: list[BadRow], fields: dict[str, str]) -> Iterator[Pool]:
-    yield from with_statistics(read_samples(path, fields=fields, bad_rows=bad_rows), path)
+    yield from with_statistics(read_samples(path, fields=fields, bad_rows=bad_rows), path, bad_rows)
 
 
 def _run_pools(path: Path, bad_rows: list[BadRow]) -> Iterator[Pool]:
-    """A run folder keeps no problems: they are read again from the source that run.json names."""
-    with RunFolder.read(path) as folder:
+    """A run folder keeps no problems: they are read again from the source that run.json names, all of them."""
+    with RunFolder.read(path, token_stats="none") as folder:
         n = max((sample.index for sample in folder.samples()), default=-1) + 1
-        if not n:
-            raise InputError(f"{path} holds no samples", "Draw some: tamis generate")
+    if not n:
+        raise InputError(f"{path} holds no samples", "Draw some: tamis generate")
+    with RunFolder.read(path) as folder:
         drawing = drawing_of(folder, n)
+        num_claimed = 0
         for pool in pools_of(read(drawing, bad_rows), folder, drawing.sampling, prompt=drawing.prompt):
+            num_claimed += sum(sample.error is None for sample in pool.samples)
             if pool.samples:
                 yield pool
+        if (num_lost := folder.num_finished - num_claimed) > 0:
+            bad_rows.append(BadRow(str(path), "", f"{num_lost} samples of problems that are not in {drawing.dataset} any more"))
+        bad_rows += [BadRow(str(path), "", line) for line in folder.warnings]
 
 
 def drawing_of(folder: RunFolder, n: int) -> Drawing:
-    """The configuration that a run folder was made under."""
+    """The configuration that a run folder was made under, without its limit.
+
+    Raises:
+        InputError: The folder was not made by a command of Tamis.
+    """
     config, facts = folder.config, folder.facts
-    names = Sampling().to_json()
-    return Drawing(
-        model=facts["model_path"],
-        dataset=facts["dataset"],
-        split=facts["split"],
-        limit=facts["limit"],
-        fields=facts["fields"],
-        sampling=replace(Sampling.from_json({name: config[name] for name in names}), n=n),
-        prompt=PromptTemplate(config["template"], config["system"], not config["chat_template"]),
-        run=folder.path,
-    )
+    try:
+        return Drawing(
+            model=facts["model_path"],
+            dataset=facts["dataset"],
+            split=facts["split"],
+            fields=facts["fields"],
+            sampling=replace(Sampling.from_json({name: config[name] for name in Sampling().to_json()}), n=n),
+            prompt=PromptTemplate(config["template"], config["system"], not config["chat_template"]),
+            run=folder.path,
+        )
+    except KeyError as missing:
+        raise InputError(f"{folder.path / 'run.json'} has no {missing}", "Name a folder that a command made") from None

@@ -5,23 +5,23 @@ from __future__ import annotations
 import hashlib
 import re
 import time
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from tamis.config import EMBEDDED, Drawing
 from tamis.demo import MODEL_FOLDER
 from tamis.engines import open_engine
 from tamis.engines.base import Engine
 from tamis.errors import RunFolderError
-from tamis.records import Pool, Problem
+from tamis.records import Pool, Problem, sample_keys
 from tamis.sample import LazyEngine, Progress, sample_in_order
-from tamis.sources import BadRow, dataset_digest, read_problems
+from tamis.sources import BUILT_IN, BadRow, dataset_digest, read_problems
 from tamis.store import RunFolder
 
-_PROBLEMS_IN_FLIGHT = 256  # one long answer holds back those after it; the batch must not run dry meanwhile
+_SAMPLES_IN_FLIGHT = 1024  # one long answer holds back those after it; the batch must not run dry meanwhile
 _DIGEST_EDGE = 1 << 20  # bytes of each end of a weights file that enter the model's digest
 
 
@@ -40,16 +40,43 @@ class Session:
         self.bad_rows: list[BadRow] = []
         self.progress = Progress()
         self.num_problems = 0
-        for _ in read(config, self.bad_rows):
-            self.num_problems += 1
-        path = run_path(config)
-        if config.resume and not (path / "run.json").is_file():
-            raise RunFolderError(f"nothing to resume: {path} holds no run", "Leave --resume out to start one there")
         self._engine = LazyEngine(self._open_engine)
-        if not (path / "run.json").is_file():  # a model that does not load leaves no folder behind
-            self._engine.open()
-        kept: Literal["full", "none"] = "full" if config.token_stats == "full" else "none"
-        self.folder = RunFolder.open(path, identity(config), facts=facts(config), fork=config.fork, token_stats=kept)
+        path = run_path(config)
+        exists = (path / "run.json").is_file()
+        if config.resume and not exists:
+            raise RunFolderError(f"nothing to resume: {path} holds no run", "Leave --resume out to start one there")
+        folder = self._open_folder({}) if exists else None
+        try:
+            engine = self._engine.open().describe() if self._look_through(folder) else {}
+            if folder is not None:
+                _check_numerics(folder, engine)
+        except BaseException:
+            if folder is not None:
+                folder.close()
+            raise
+        self.folder = folder or self._open_folder(engine)  # inputs or a model that do not load leave no folder behind
+
+    def _look_through(self, folder: RunFolder | None) -> bool:
+        """Count the problems and note the bad rows; whether any sample is owed."""
+        is_owed = False
+        for problem in read(self.config, self.bad_rows):
+            self.num_problems += 1
+            is_owed = is_owed or folder is None or any(key not in folder for key in self._keys(problem))
+        return is_owed
+
+    def _keys(self, problem: Problem) -> list[str]:
+        sampling = self.config.sampling
+        return sample_keys(problem.id, self.config.prompt(problem), sampling, range(sampling.n))
+
+    def _open_folder(self, engine: Mapping[str, Any]) -> RunFolder:
+        config = self.config
+        return RunFolder.open(
+            run_path(config),
+            identity(config),
+            facts={**facts(config), "engine": dict(engine)},
+            fork=config.fork,
+            token_stats=config.token_stats,
+        )
 
     def _open_engine(self) -> Engine:
         config = self.config
@@ -76,13 +103,23 @@ class Session:
             self.folder,
             prompt=self.config.prompt,
             progress=self.progress,
-            max_problems_in_flight=_PROBLEMS_IN_FLIGHT,
+            max_problems_in_flight=max(16, _SAMPLES_IN_FLIGHT // self.config.sampling.n),
         )
 
     def close(self) -> None:
         """Free the model and release the folder."""
         self._engine.close()
         self.folder.close()
+
+
+def _check_numerics(folder: RunFolder, engine: Mapping[str, Any]) -> None:
+    """Refuse to go on with other arithmetic than the run began with: `auto` may mean another here."""
+    began = folder.facts.get("engine") or engine
+    both = [(name, began.get(name), engine.get(name)) for name in ("dtype", "device")]
+    changes = [f"{name}: {before} -> {now}" for name, before, now in both if before != now]
+    if engine and changes:
+        advice = "Give --dtype and --device as they were, or name another folder with --run"
+        raise RunFolderError(f"{folder.path} was drawn otherwise: {', '.join(changes)}", advice)
 
 
 def run_path(config: Drawing) -> Path:
@@ -123,7 +160,7 @@ def read(config: Drawing, bad_rows: list[BadRow]) -> Iterator[Problem]:
 
 def model_path(model: str) -> str | Path:
     """The folder of the embedded model for its name; anything else as it stands."""
-    return MODEL_FOLDER if model == EMBEDDED else model
+    return MODEL_FOLDER if model == EMBEDDED else Path(model).expanduser() if model.startswith("~") else model
 
 
 def model_name(model: str) -> str:
@@ -162,7 +199,7 @@ def facts(config: Drawing) -> dict[str, Any]:
             continue
     return {
         "created": time.strftime("%Y%m%d_%H%M%S"),
-        "dataset": config.dataset,
+        "dataset": _absolute(config.dataset),
         "dataset_digest": dataset_digest(config.dataset, split=config.split),
         "split": config.split,
         "limit": config.limit,
@@ -174,12 +211,19 @@ def facts(config: Drawing) -> dict[str, Any]:
     }
 
 
+def _absolute(dataset: str) -> str:
+    """A path that is true from anywhere; names stay as they are."""
+    return str(Path(dataset).resolve()) if dataset not in BUILT_IN and Path(dataset).exists() else dataset
+
+
 def model_digest(model: str | Path) -> str:
-    """A cheap fingerprint of a local model folder: its configuration, and name, size and both ends of each weights file.
+    """A cheap fingerprint of a local model: of a folder its configuration, and name, size and both ends of each weights file.
 
     A hub name is its own fingerprint.
     """
     folder = Path(model)
+    if folder.is_file():
+        return hashlib.sha256(folder.read_bytes()).hexdigest()[:16]
     if not folder.is_dir():
         return str(model)
     digest = hashlib.sha256()

@@ -270,3 +270,19 @@ def test_an_error_of_the_source_comes_after_what_was_finished() -> None:
 
     assert asyncio.run(consume()) == 3
     assert not hf_threads()
+
+
+def test_closing_never_waits_for_samples_that_nobody_takes() -> None:
+    """A refused request gives all its samples at once, more than there is room for."""
+    engine = engine_of(1)
+    too_long = request("a" * (CONTEXT + 1), n=12)
+
+    async def take_one() -> int:
+        samples = engine.stream(stream([too_long]))
+        try:
+            return (await anext(samples)).index
+        finally:
+            await asyncio.wait_for(samples.aclose(), 60)
+
+    assert asyncio.run(take_one()) == 0
+    assert not hf_threads()

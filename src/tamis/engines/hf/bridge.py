@@ -55,8 +55,11 @@ class Bridge:
         self._call(self._seat, count)
 
     def emit(self, sample: Sample) -> None:
-        """Hand over a finished sample; blocks while the consumer lags by `capacity` samples."""
+        """Hand over a finished sample; blocks while the consumer lags by `capacity` samples, drops it when nobody waits."""
         self._unread.acquire()
+        if self.stopped:
+            self._unread.release()  # for the next one: nothing blocks any more
+            return
         self._call(self._out.put_nowait, sample)
 
     def _call(self, function: Callable[..., None], *arguments: object) -> None:
@@ -109,6 +112,6 @@ class Bridge:
             puller.cancel()
             with suppress(asyncio.CancelledError, Exception):
                 await puller
-            self._unread.release(self._capacity + 1)
+            self._unread.release()
             self._requests.put(None)
             await asyncio.to_thread(thread.join)
