@@ -33,5 +33,5 @@ check: lint test ## lint + test: what a change must pass
 bench: $(READY) ## every benchmark, one after the other (tens of minutes)
 	@set -e; for script in benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python $$script; done
 
-clean: ## remove what the targets above made
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis runs results dist
+clean: ## remove what the targets above made; your runs and results stay
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis runs/demo dist

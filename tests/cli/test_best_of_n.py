@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from pathlib import Path
 
 import pytest
@@ -168,3 +169,42 @@ def test_a_grown_run_is_compared_whole(tamis, place, monkeypatch):
     ran = tamis("compare", "--samples", place / "runs/math500-script.json")
     assert ran.code == 3
     assert "8 samples of problems that are not in" in ran.err
+
+
+def test_two_datasets_of_one_name_keep_apart(tamis, place):
+    for name in ("d1", "d2"):
+        (place / name).mkdir()
+        (place / name / "p.jsonl").write_text((place / "math500.jsonl").read_text(encoding="utf-8"), encoding="utf-8")
+        assert tamis("generate", *DRAWING[:4], "--dataset", f"{name}/p.jsonl").code == 0
+    assert sorted(path.name for path in (place / "runs").iterdir()) == ["p-script.json", "p-script.json-2"]
+    assert tamis("generate", *DRAWING[:4], "--dataset", "d2/p.jsonl", "--resume").code == 0
+    assert len(list((place / "runs").iterdir())) == 2
+
+
+def test_a_smaller_run_overwrites_no_larger_one(tamis, place):
+    whole = tamis("generate", *DRAWING).out.split()[-1]
+    content = (place / whole).read_bytes()
+    time.sleep(1.1)  # the name of a file has whole seconds
+    part = tamis("generate", *DRAWING, "--limit", 1, "-n", 2).out.split()[-1]
+    assert part != whole
+    assert (place / whole).read_bytes() == content
+    assert tamis("generate", *DRAWING).out.split()[-1] == whole
+
+
+def test_candidates_without_their_run_folder_can_still_vote(tamis, place):
+    candidates = place / tamis("generate", *DRAWING).out.split()[-1]
+    moved = place / "moved.jsonl"
+    moved.write_bytes(candidates.read_bytes())
+    (place / "runs").rename(place / "gone")
+    ran = tamis("evaluate", "--candidates", moved, "--method", "self-consistency")
+    assert ran.code == 3
+    assert "no token statistics: the run folder that it names is not there" in ran.err
+    assert tamis("evaluate", "--candidates", moved, "--method", "infer").code == 2
+
+
+def test_the_reason_of_a_failure_is_shown(tamis, place):
+    with (place / "math500.jsonl").open("a", encoding="utf-8") as file:
+        file.write(json.dumps({"problem": "nobody knows", "answer": "1", "unique_id": "p9"}) + "\n")
+    ran = tamis("generate", *DRAWING)
+    assert ran.code == 3
+    assert "math500.jsonl:4: engine: the script has no answer to problem p9" in ran.err

@@ -105,14 +105,14 @@ def _stable(path: Path) -> list:
     return [strip(row) for row in rows(path)]
 
 
-@pytest.mark.parametrize("stop", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("stop", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
 def test_a_stopped_run_goes_on_to_the_same_files(tamis, place, stop):
     process = _start(place, delay_s=2.0)
     _wait_for_samples(place, 2)
     process.send_signal(stop)
     began = time.monotonic()
     _, err = process.communicate(timeout=30)
-    if stop == signal.SIGINT:
+    if stop != signal.SIGKILL:
         assert process.returncode == 130
         assert time.monotonic() - began < 10
         assert len([line for line in err.splitlines() if "goes on from there" in line]) == 1
@@ -141,3 +141,36 @@ def test_doctor_runs(tamis):
     assert ran.code == 0
     assert "grading   ok" in ran.out
     assert "Python" in ran.out
+
+
+def test_grade_takes_negative_answers(tamis):
+    ran = tamis("grade", "--explain", r"-\frac12", "-0.5")
+    assert ran.code == 0
+    assert "equal, decided by: numeric" in ran.out
+
+
+def test_a_report_that_cannot_be_written_is_one_line(tamis, place):
+    (place / "folder").mkdir()
+    ran = tamis("compare", *DRAWING, "--report", "folder")
+    assert ran.code == 1
+    assert "Traceback" not in ran.err
+    assert "folder" in ran.err.strip().splitlines()[-1]
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 140])
+def test_a_narrow_table_cuts_no_digit(width):
+    from io import StringIO
+
+    from rich.console import Console
+
+    from tamis.cli.tables import _table
+    from tamis.summarise.results import Comparison, Health, Interval, MethodResult
+
+    line = MethodResult(
+        "lambda-self-certainty", Interval(0.5, 0.4, 0.6), Interval(-0.1, -0.2, 0.0), 9, 0, 12345.0, (), 0.75, 0.7
+    )
+    out = StringIO()
+    Console(file=out, width=width).print(_table(Comparison(9, 4, [line], (), Health(36, 0, 0, 0, 0)), "[/b] title", width))
+    assert "…" not in out.getvalue()
+    assert "0.5000" in out.getvalue()
+    assert max(map(len, out.getvalue().splitlines())) <= width

@@ -37,9 +37,18 @@ Exit codes: 0 done, 1 failed, 2 misuse, 3 finished with some failed samples, 130
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code."""
+    try:
+        return _run(argv)
+    except BrokenPipeError:
+        sys.stdout = None  # or Python would complain once more at exit
+        return 1
+
+
+def _run(argv: Sequence[str] | None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or arguments[0] in ("-h", "--help", "help"):
-        print(_USAGE.replace("{commands}", "\n".join(f"  {name:<10} {line}" for name, line in COMMANDS.items())))
+        lines = "\n".join(f"  {name:<10} {line}" for name, line in COMMANDS.items())
+        print(_USAGE.replace("{commands}", lines), flush=True)
         return 0
     if arguments[0] in ("-V", "--version"):
         from importlib.metadata import version

@@ -58,7 +58,7 @@ def run(options: argparse.Namespace) -> int:
         width = max(len(method.name) for method in methods)
         print("\n".join(f"{method.name:<{width}}  {method.description} [{method.source}]" for method in methods))
         return EXIT_DONE
-    if options.dry_run:
+    if options.dry_run and not options.samples:
         return drawing.dry_run(options)
     settings = ScoreSettings(alpha=options.alpha, lambda_weight=options.lambda_weight)
     compared, bad_rows, facts = _read(options, methods, settings) if options.samples else _draw(options, methods, settings)
@@ -86,8 +86,13 @@ def _read(
     bad_rows: list[BadRow] = []
     fields = {**field_names(options), "samples": options.samples_field, "text": options.text_field}
     named = {role: name for role, name in fields.items() if name}
-    compared = asyncio.run(compare_pools(pools_at(options.samples, bad_rows, named), methods, settings, options.seed))
+    pools = pools_at(options.samples, bad_rows, named, options.limit)
+    compared = asyncio.run(compare_pools(pools, methods, settings, options.seed))
     print_bad_rows(bad_rows)
+    shown = {line.method for line in compared.comparison.methods}
+    lost = [method.name for method in methods if method.name not in shown]
+    if lost and options.method != "all" and compared.comparison.num_problems:
+        raise UsageError(f"no sample has the score of: {', '.join(lost)}", "Scores need statistics taken while drawing")
     return compared, bad_rows, {"samples": str(options.samples)}
 
 

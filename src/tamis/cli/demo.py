@@ -28,6 +28,6 @@ def run(options: argparse.Namespace) -> int:
 
     session = Session(demo_config(options.problems, options.n, options.seed, options.run))
     compared = run_drawing(session, demonstrate(session))
-    print_comparison(compared.comparison, f"{session.num_problems} problems x {options.n} samples of the embedded model")
+    print_comparison(compared.comparison, f"the embedded model: {session.num_problems} problems, {options.n} samples each")
     print(f"report: {session.folder.file('report.html')}")
     return EXIT_INCOMPLETE if compared.comparison.health.num_failed else EXIT_DONE

@@ -8,7 +8,9 @@ import importlib
 import io
 import os
 import re
+import signal
 import sys
+import threading
 from collections.abc import Sequence
 from typing import NoReturn
 
@@ -49,6 +51,10 @@ def run_command(name: str, arguments: Sequence[str]) -> int:
     for stream in (sys.stdout, sys.stderr):  # a terminal that lacks a character shows a sign for it
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
+    if threading.current_thread() is threading.main_thread():  # what a scheduler sends ends a run as Ctrl-C does
+        signal.signal(signal.SIGTERM, lambda *_: os.kill(os.getpid(), signal.SIGINT))
+    os.environ.setdefault("HF_HUB_VERBOSITY", "error")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     if not sys.stderr.isatty():  # a log file wants no bars of the libraries
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     try:
@@ -66,6 +72,9 @@ def run_command(name: str, arguments: Sequence[str]) -> int:
         return EXIT_INTERRUPTED
     except BrokenPipeError:  # the reader of our output went away; Python would complain once more at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_FAILED
+    except OSError as error:  # the world's: a full disk, a folder in the place of a file
+        print(f"tamis {name}: {error.strerror or error}: {error.filename or 'output'}", file=sys.stderr)
         return EXIT_FAILED
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from tamis.cli import options as shared
 from tamis.cli.progress import ProgressLine
 from tamis.cli.tables import print_bad_rows
-from tamis.errors import EXIT_DONE, EXIT_INCOMPLETE, EXIT_INTERRUPTED
+from tamis.errors import EXIT_DONE, EXIT_INCOMPLETE, EXIT_INTERRUPTED, UsageError
 
 if TYPE_CHECKING:
     from tamis.workflows.drawing import Session
@@ -42,6 +42,12 @@ def dry_run(options: argparse.Namespace) -> int:
     print(report.first_prompt)
     print_bad_rows(report.bad_rows)
     return EXIT_INCOMPLETE if report.bad_rows else EXIT_DONE
+
+
+def check_output(options: argparse.Namespace) -> None:
+    """Find out before a model is loaded that the results have no place to go."""
+    if options.output_dir.exists() and not options.output_dir.is_dir():
+        raise UsageError(f"--output-dir is a file: {options.output_dir}", "Name a folder")
 
 
 def run_drawing(session: Session, work: Coroutine[Any, Any, Result]) -> Result:

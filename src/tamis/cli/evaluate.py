@@ -15,7 +15,8 @@ from tamis.errors import EXIT_DONE, EXIT_INCOMPLETE
 if TYPE_CHECKING:
     from tamis.workflows.best_of_n import Outcome
 
-EXAMPLE = "tamis evaluate --candidates results/demo_candidates_embedded_20261120_120000.jsonl --alpha 0.4"
+EXAMPLE = """tamis generate --model-path embedded --dataset demo --limit 20 --temperature 0.7 --output-dir try
+  tamis evaluate --candidates try/*_candidates_*.jsonl --alpha 0.4"""
 
 
 def add_choosing(parser: argparse.ArgumentParser) -> None:

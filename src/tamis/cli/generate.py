@@ -23,6 +23,7 @@ def run(options: argparse.Namespace) -> int:
     from tamis.workflows.best_of_n import generate, result_files
     from tamis.workflows.drawing import Session
 
+    drawing.check_output(options)
     session = Session(drawing_config(options))
     candidates, _ = result_files(session, options.output_dir)
     print(f"Generating candidates -> {candidates}", flush=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from tamis.errors import EXIT_DONE
+from tamis.errors import EXIT_DONE, UsageError
 
 EXAMPLE = r"tamis grade --explain '\frac{1}{2}' 'The answer is \boxed{0.5}'"
 
@@ -13,10 +13,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The two texts."""
     parser.add_argument(
         "--explain",
-        nargs=2,
-        metavar=("GOLD", "PRED"),
+        nargs=argparse.REMAINDER,
         required=True,
-        help="reference and answer (or a whole completion); shows each step of the decision",
+        metavar="TEXT",
+        help="GOLD PRED: reference, and answer or whole completion; shows each step of the decision",
     )
 
 
@@ -24,6 +24,8 @@ def run(options: argparse.Namespace) -> int:
     """Print the steps of the decision, the verdict last."""
     from tamis.grade import Grader, extract_answer
 
+    if len(options.explain) != 2:
+        raise UsageError(f"--explain takes two texts, GOLD and PRED: {len(options.explain)} given", "Put each into quotes")
     gold, text = options.explain
     answer = extract_answer(text)
     if answer is not None and answer != text:

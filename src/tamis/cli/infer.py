@@ -29,8 +29,9 @@ def run(options: argparse.Namespace) -> int:
     chosen = choosing(options)
     if options.token_stats == "none" and find_method(chosen.method).scorer:
         raise UsageError(f"the method {chosen.method} needs token statistics", "Leave --token-stats none out")
+    drawing.check_output(options)
     session = Session(drawing_config(options))
-    candidates, best = result_files(session, options.output_dir)
+    candidates, best = result_files(session, options.output_dir, chosen)
     print(f"[1/2] Generating candidates -> {candidates}", flush=True)
     print(f"[2/2] Evaluating and selecting best answers -> {best}", flush=True)
     outcome = drawing.run_drawing(session, infer(session, chosen, options.output_dir))

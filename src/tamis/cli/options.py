@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import re
 from pathlib import Path
 
 from tamis.config import Drawing
@@ -140,6 +141,10 @@ def _sampling(options: argparse.Namespace) -> Sampling:
         raise UsageError(f"--top-p is {options.top_p:g}", "It must lie in (0, 1]")
     if options.top_k < 0:
         raise UsageError(f"--top-k is {options.top_k}", "It must be 0 (off) or more")
+    if "" in options.stop:
+        raise UsageError("--stop is empty", "It would end every answer before it begins")
+    if not 0 <= options.seed < 2**63:
+        raise UsageError(f"--seed is {options.seed}", "It must lie between 0 and 2^63 - 1")
     if not 0 <= options.min_p < 1:
         raise UsageError(f"--min-p is {options.min_p:g}", "It must lie in [0, 1)")
     return Sampling(
@@ -167,10 +172,11 @@ def _prompt(options: argparse.Namespace) -> PromptTemplate:
 
 def positive(text: str) -> int:
     """An argument of 1 or more."""
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{value} is not 1 or more")
-    return value
+    if not re.fullmatch(r"[+-]?\d{1,18}", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number")
+    if int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not 1 or more")
+    return int(text)
 
 
 def share(text: str) -> float:

@@ -15,15 +15,18 @@ if TYPE_CHECKING:
     from tamis.summarise.results import Interval, MethodResult
 
 _MAX_BAD_ROWS = 20
+_FULL_WIDTH = 120
+_COLUMNS = {"accuracy": 0, "95 % interval": 54, "vs one sample": 70, "95 % interval ": 90, "AUROC": 98, "tokens": 106}
+"""Columns, and the width of terminal from which on each is shown: a narrow one has fewer, none has digits cut."""
 
 
 def print_comparison(comparison: Comparison, title: str) -> None:
     """The table of methods on stdout, pass@k under it, and what stands beside every accuracy."""
     from rich.console import Console
 
-    console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
+    console = Console(width=None if sys.stdout.isatty() else _FULL_WIDTH, highlight=False, soft_wrap=True)
     if comparison.num_problems:
-        console.print(_table(comparison, title))
+        console.print(_table(comparison, title, console.width))
     else:
         console.print("no accuracies: no problem has both a reference answer and a graded sample")
     points = "  ".join(f"pass@{p.num_samples} {p.accuracy.value:.4f}" for p in comparison.pass_at_k)
@@ -33,24 +36,25 @@ def print_comparison(comparison: Comparison, title: str) -> None:
         console.print(line, markup=False)
 
 
-def _table(comparison: Comparison, title: str) -> Table:
+def _table(comparison: Comparison, title: str, width: int) -> Table:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text
 
+    columns = [name for name, least_width in _COLUMNS.items() if width >= least_width]
     table = Table(title=Text(title), title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("method", no_wrap=True)
-    for heading in ("accuracy", "95 % interval", "vs one sample", "95 % interval", "AUROC", "tokens"):
-        table.add_column(heading, justify="right", no_wrap=True)
+    for name in columns:
+        table.add_column(name.strip(), justify="right", no_wrap=True)
     for line in comparison.methods:
-        table.add_row(*_cells(line))
+        cells = dict(zip(_COLUMNS, _cells(line), strict=True))
+        table.add_row(line.method, *(cells[name] for name in columns))
     return table
 
 
 def _cells(line: MethodResult) -> tuple[str, ...]:
     difference = line.difference
     return (
-        line.method,
         f"{line.accuracy.value:.4f}",
         _bounds(line.accuracy, "{:.3f}"),
         f"{difference.value:+.4f}" if difference else "",

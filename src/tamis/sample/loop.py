@@ -141,20 +141,19 @@ class _Pending:
         for key in self.keys:
             if key in run and (old := run.load(key)):
                 self.samples[key] = old
-        return tuple(self._draw(key) for key in self.keys if key not in self.samples)
+        return tuple(self._draw(index) for index, key in enumerate(self.keys) if key not in self.samples)
 
     @property
     def is_finished(self) -> bool:
         """Whether all samples are in."""
         return len(self.samples) == len(self.keys)
 
-    def _draw(self, key: str) -> Draw:
-        index = self.keys.index(key)
-        return Draw(key, index, sample_seed(self.sampling.seed, self.problem.id, index))
+    def _draw(self, index: int) -> Draw:
+        return Draw(self.keys[index], index, sample_seed(self.sampling.seed, self.problem.id, index))
 
     def never_drawn(self, key: str) -> Sample:
         """The record of a draw that the engine has not given."""
-        draw, failure = self._draw(key), Failure("engine", "the engine ended without this sample")
+        draw, failure = self._draw(self.keys.index(key)), Failure("engine", "the engine ended without this sample")
         return Sample(key, self.problem.id, draw.index, draw.seed, self.sampling, finish_reason="error", error=failure)
 
     def pool(self) -> Pool:

@@ -6,6 +6,7 @@ it takes.
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -106,7 +107,9 @@ def find_method(name: str) -> Method:
         UsageError: there is none.
     """
     if name not in METHODS:
-        raise UsageError(f"there is no method {name!r}", f"Methods: {', '.join(METHODS)}")
+        near = difflib.get_close_matches(name.lower(), METHODS, n=1, cutoff=0.75)
+        advice = f"Did you mean {near[0]}?" if near else f"Methods: {', '.join(METHODS)}"
+        raise UsageError(f"there is no method {name!r}", advice)
     return METHODS[name]
 
 

@@ -15,7 +15,8 @@ The rules of resuming, by content:
 * A folder belongs to one configuration. Another one is refused, the difference shown, or goes into a fork beside it.
 """
 
+from tamis.store.configuration import read_run_file
 from tamis.store.folder import RunFolder
 from tamis.store.rows import RowFile
 
-__all__ = ["RowFile", "RunFolder"]
+__all__ = ["RowFile", "RunFolder", "read_run_file"]

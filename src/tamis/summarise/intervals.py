@@ -48,9 +48,14 @@ def standard_error(values: Floats, clusters: Sequence[Any] | None = None) -> flo
 
 
 def mean_interval(values: Floats, clusters: Sequence[Any] | None = None, bounds: tuple[float, float] | None = None) -> Interval:
-    """Mean of (n,) values and its normal interval, cut at `bounds` that the mean cannot pass."""
+    """Mean of (n,) values and its normal interval, cut at `bounds` that the mean cannot pass.
+
+    Values in [0, 1] that are all 0 or all 1 have no spread, and yet are not certain: they get Wilson's interval.
+    """
     if not len(values):
         return Interval(nan, nan, nan)
+    if bounds == (0.0, 1.0) and len(values) > 1 and clusters is None and ((values == 0).all() or (values == 1).all()):
+        return wilson(float(values.sum()), len(values))
     mean, half = float(values.mean()), Z_95 * standard_error(values, clusters)
     low, high = mean - half, mean + half
     return Interval(mean, *((low, high) if bounds is None else (max(low, bounds[0]), min(high, bounds[1]))))
@@ -58,7 +63,7 @@ def mean_interval(values: Floats, clusters: Sequence[Any] | None = None, bounds:
 
 def paired_difference(values: Floats, baseline: Floats, clusters: Sequence[Any] | None = None) -> Interval:
     """Mean of the differences problem by problem, (n,) each, with the interval of the differences."""
-    return mean_interval(values - baseline, clusters)
+    return mean_interval(values - baseline, clusters, bounds=(-1.0, 1.0))
 
 
 def bootstrap(values: Floats, statistic: Callable[[Floats], float], *, seed: int = 0, num_draws: int = 10_000) -> Interval:

@@ -94,12 +94,10 @@ def health_warnings(health: Health) -> list[str]:
     if health.num_truncated > _MOST_TRUNCATED * health.num_samples:
         lines.append(
             f"{health.rate(health.num_truncated):.1%} of the samples were cut at the token limit "
-            f"({health.num_truncated} of {health.num_samples}): accuracies are too low. Raise --max_tokens"
+            f"({health.num_truncated} of {health.num_samples}): accuracies may be too low. Raise --max-tokens"
         )
     if health.num_failed:
-        lines.append(
-            f"{health.num_failed} of {health.num_samples} samples failed and take part in nothing. Resume the run to draw them"
-        )
+        lines.append(f"{health.num_failed} of {health.num_samples} samples failed and take part in nothing")
     return lines
 
 

@@ -7,6 +7,7 @@ following ones are still being drawn, by the statistics that were taken while it
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
 import time
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from tamis.config import Choosing
-from tamis.errors import InputError, UsageError
+from tamis.errors import UsageError
 from tamis.grade import Grader
 from tamis.records import Choice, Pool
 from tamis.score import ScoreSettings, missing_reason
@@ -49,11 +50,21 @@ class Outcome:
         return not self.bad_rows and not self.num_damaged and not (self.comparison and self.comparison.health.num_failed)
 
 
-def result_files(session: Session, output_dir: Path) -> tuple[Path, Path]:
-    """The candidates file and the best file of a run; a resumed run has the names that it began with."""
-    config = session.config
-    data, model, began = dataset_name(config.dataset), model_name(config.model), session.folder.facts["created"]
-    return output_dir / f"{data}_candidates_{model}_{began}.jsonl", output_dir / f"{data}_best_{model}_{began}.jsonl"
+def result_files(session: Session, output_dir: Path, choosing: Choosing | None = None) -> tuple[Path, Path]:
+    """The candidates file and the best file of a run.
+
+    Their time is that of the first run with these problems, this n and this choice, as `results.json` in the run folder
+    remembers: a resumed run has the names that it began with, and another one overwrites nothing.
+    """
+    config, registry = session.config, session.folder.file("results.json")
+    what = [config.dataset, config.split, config.limit, config.sampling.n, str(output_dir.resolve())]
+    asked = repr(what if choosing is None else [*what, choosing.method, choosing.alpha])
+    began: dict[str, str] = json.loads(registry.read_bytes()) if registry.is_file() else {}
+    if asked not in began:
+        began[asked] = time.strftime("%Y%m%d_%H%M%S")
+        session.folder.write_json("results.json", began)
+    data, model, stamp = dataset_name(config.dataset), model_name(config.model), began[asked]
+    return output_dir / f"{data}_candidates_{model}_{stamp}.jsonl", output_dir / f"{data}_best_{model}_{stamp}.jsonl"
 
 
 async def generate(session: Session, output_dir: Path) -> Outcome:
@@ -68,7 +79,7 @@ async def generate(session: Session, output_dir: Path) -> Outcome:
 
 async def infer(session: Session, choosing: Choosing, output_dir: Path) -> Outcome:
     """Draw the candidates, and choose from each problem's as soon as they are there."""
-    candidates, best = result_files(session, output_dir)
+    candidates, best = result_files(session, output_dir, choosing)
 
     async def drawn() -> AsyncGenerator[Pool, None]:
         with RowFile(candidates) as rows:
@@ -109,7 +120,8 @@ async def choose_best(
     method = find_method(choosing.method)
     scorers = [method.scorer] if method.scorer else []
     settings = ScoreSettings(alpha=choosing.alpha)
-    comparer = Comparer([find_method("baseline"), find_method("self-consistency"), method], group_by=GROUPS)
+    lines = dict.fromkeys(("baseline", "self-consistency", method.name))
+    comparer = Comparer([find_method(name) for name in lines], group_by=GROUPS)
     with ExitStack() as stack:
         best_rows = stack.enter_context(RowFile(best))
         score_rows = stack.enter_context(RowFile(folder.file("scores.jsonl"))) if folder else None
@@ -145,7 +157,7 @@ def _choose(pool: Pool, method: Method) -> Choice:
 
 def candidates_row(pool: Pool, folder: RunFolder, path: Path) -> dict[str, Any]:
     """One problem with its samples; `tamis_run` leads from the file to the folder that holds their token statistics."""
-    row: dict[str, Any] = {"id": pool.problem.id, "question": pool.problem.prompt}
+    row: dict[str, Any] = {"id": pool.problem.id, "question": _question(pool)}
     if pool.problem.messages:
         row["messages"] = [{"role": m.role, "content": m.content} for m in pool.problem.messages]
     if pool.problem.images:
@@ -164,7 +176,7 @@ def with_statistics(pools: Iterator[Pool], candidates: Path, bad_rows: list[BadR
     What cannot be read there is appended to `bad_rows`, and the sample goes without.
     """
     with ExitStack() as stack:
-        folders: dict[str, RunFolder] = {}
+        folders: dict[str, RunFolder | None] = {}
         for pool in pools:
             name = pool.problem.metadata.get("tamis_run")
             if not isinstance(name, str):
@@ -172,22 +184,25 @@ def with_statistics(pools: Iterator[Pool], candidates: Path, bad_rows: list[BadR
                 continue
             if name not in folders:
                 path = candidates.parent / name
-                if not (path / "run.json").is_file():
-                    raise InputError(f"{candidates}: the run folder that it names is not there: {path}", "Move both together")
-                folders[name] = stack.enter_context(RunFolder.read(path))
-            loaded = [folders[name].load(sample.key) for sample in pool.samples]
+                is_there = (path / "run.json").is_file()
+                folders[name] = stack.enter_context(RunFolder.read(path)) if is_there else None
+                if not is_there:
+                    reason = f"no token statistics: the run folder that it names is not there: {path}"
+                    bad_rows.append(BadRow(str(candidates), "tamis_run", reason))
+            folder = folders[name]
+            loaded = [folder.load(sample.key) if folder else None for sample in pool.samples]
             samples = [
                 replace(sample, stats=found.stats) if found else sample
                 for sample, found in zip(pool.samples, loaded, strict=True)
             ]
             yield replace(pool, samples=tuple(samples))
-        bad_rows += [BadRow(str(folder.path), "", line) for folder in folders.values() for line in folder.warnings]
+        bad_rows += [BadRow(str(folder.path), "", line) for folder in folders.values() if folder for line in folder.warnings]
 
 
 def best_row(pool: Pool, choice: Choice, method: Method) -> dict[str, Any]:
     """The chosen sample of a problem; where nothing has an answer, the text of the best score, with `final_answer` null."""
     position = _position(pool, choice, method)
-    row: dict[str, Any] = {"id": pool.problem.id, "question": pool.problem.prompt}
+    row: dict[str, Any] = {"id": pool.problem.id, "question": _question(pool)}
     values = pool.scores.get(method.scorer or "", (None,) * len(pool.samples))
     row["answer"] = pool.samples[position].text if position is not None else None
     row["final_answer"] = choice.answer
@@ -200,6 +215,12 @@ def best_row(pool: Pool, choice: Choice, method: Method) -> dict[str, Any]:
         row["reference"] = pool.problem.answer
         row["correct"] = pool.grades[position].correct if position is not None else None
     return row
+
+
+def _question(pool: Pool) -> str:
+    """The problem's text; of a conversation, its last turn."""
+    problem = pool.problem
+    return problem.prompt or (problem.messages[-1].content if problem.messages else "")
 
 
 def _position(pool: Pool, choice: Choice, method: Method) -> int | None:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 
 from tamis.config import Drawing
@@ -78,9 +79,12 @@ def _is_telling(pool: Pool) -> bool:
     return len({grade.correct for grade in pool.grades}) > 1
 
 
-async def pools_at(path: Path, bad_rows: list[BadRow], fields: dict[str, str] | None = None) -> AsyncGenerator[Pool, None]:
-    """The pools of a run folder, of a candidates file, or of a file of samples made elsewhere."""
-    for pool in _run_pools(path, bad_rows) if path.is_dir() else _file_pools(path, bad_rows, fields or {}):
+async def pools_at(
+    path: Path, bad_rows: list[BadRow], fields: dict[str, str] | None = None, limit: int | None = None
+) -> AsyncGenerator[Pool, None]:
+    """The pools of a run folder, of a candidates file, or of a file of samples made elsewhere; at most `limit`."""
+    pools = _run_pools(path, bad_rows) if path.is_dir() else _file_pools(path, bad_rows, fields or {})
+    for pool in islice(pools, limit):
         await asyncio.sleep(0)
         yield pool
 

@@ -6,8 +6,10 @@ import hashlib
 import re
 import time
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ from tamis.errors import RunFolderError
 from tamis.records import Pool, Problem, sample_keys
 from tamis.sample import LazyEngine, Progress, sample_in_order
 from tamis.sources import BUILT_IN, BadRow, dataset_digest, read_problems
-from tamis.store import RunFolder
+from tamis.store import RunFolder, read_run_file
 
 _SAMPLES_IN_FLIGHT = 1024  # one long answer holds back those after it; the batch must not run dry meanwhile
 _DIGEST_EDGE = 1 << 20  # bytes of each end of a weights file that enter the model's digest
@@ -30,7 +32,7 @@ class Session:
 
     Attributes:
         num_problems: How many there are; they are read once when the session begins, which also finds all bad rows.
-        bad_rows: The rows of the source that cannot be used.
+        bad_rows: The rows of the source that cannot be used, and the problems whose samples failed.
         progress: Counts that change while `pools` runs.
         folder: The run folder.
     """
@@ -94,9 +96,12 @@ class Session:
         """The problems, read anew from their source."""
         return read(self.config, [])
 
-    def pools(self) -> AsyncGenerator[Pool, None]:
-        """Each problem with all its samples, in order: drawn now where owed, from the journal where finished."""
-        return sample_in_order(
+    async def pools(self) -> AsyncGenerator[Pool, None]:
+        """Each problem with all its samples, in order: drawn now where owed, from the journal where finished.
+
+        Samples that fail are added to `bad_rows`, each reason once a problem.
+        """
+        walk = sample_in_order(
             self.problems,
             self._engine,
             self.config.sampling,
@@ -105,6 +110,11 @@ class Session:
             progress=self.progress,
             max_problems_in_flight=max(16, _SAMPLES_IN_FLIGHT // self.config.sampling.n),
         )
+        async with aclosing(walk):
+            async for pool in walk:
+                reasons = dict.fromkeys(f"{s.error.boundary}: {s.error.message}" for s in pool.samples if s.error)
+                self.bad_rows += [BadRow(pool.problem.where or pool.problem.id, "", reason) for reason in reasons]
+                yield pool
 
     def close(self) -> None:
         """Free the model and release the folder."""
@@ -123,8 +133,19 @@ def _check_numerics(folder: RunFolder, engine: Mapping[str, Any]) -> None:
 
 
 def run_path(config: Drawing) -> Path:
-    """Where the run folder of a configuration is, or will be."""
-    return config.run or Path("runs") / f"{dataset_name(config.dataset)}-{model_name(config.model)}"
+    """Where the run folder of a configuration is, or will be.
+
+    By default the first of `runs/<dataset>-<model>`, `...-2`, ... that is free or holds samples of the same dataset.
+    """
+    if config.run is not None:
+        return config.run
+    first = Path("runs") / f"{dataset_name(config.dataset)}-{model_name(config.model)}"
+    for number in count(1):
+        path = first if number == 1 else first.with_name(f"{first.name}-{number}")
+        record = read_run_file(path)
+        if record is None or record.get("facts", {}).get("dataset") == _absolute(config.dataset):
+            return path
+    raise AssertionError("the numbers do not end")
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,8 +199,7 @@ def identity(config: Drawing) -> dict[str, Any]:
     """What shapes the samples: a run folder holds the samples of one identity. `n` and the data are free to grow."""
     return {
         "engine": config.engine,
-        "model": model_name(config.model),
-        "model_digest": model_digest(model_path(config.model)),
+        "model": model_digest(model_path(config.model)),
         "dtype": config.dtype,
         "template": config.prompt.template,
         "system": config.prompt.system,

@@ -6,9 +6,12 @@ import random
 
 import numpy as np
 import pytest
+import torch
 from engines.hf.tiny_models import PROMPTS, SIZES, draw, model_folder, request
 
+from tamis.demo import MODEL_FOLDER
 from tamis.engines.hf import HFEngine
+from tamis.engines.hf.cache import SlotCache, prefill
 from tamis.records import Request, Sample
 
 
@@ -84,3 +87,23 @@ def test_few_slots_give_nearly_the_same_numbers() -> None:
         assert b is not None
         assert a.ids[0] == b.ids[0]
         np.testing.assert_allclose(a.values[0], b.values[0], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("position", [40, 200, 256, 300, 500, 700])
+def test_the_columns_that_neighbours_need_change_no_bit(position: int) -> None:
+    """Every kind of length that `bucket` can give for some neighbour, on the model and the batch size that users have."""
+    engine = HFEngine(MODEL_FOLDER, device="cpu")
+    loaded, stepper = engine._open()
+    ids = np.random.default_rng(position).integers(stepper.vocab_size, size=position).tolist()
+    results = []
+    with torch.inference_mode():
+        prefix = prefill(loaded.model, ids, loaded.device)
+        for longest in (position + 1, 257, 600, 1100, 1600):
+            if longest > position:
+                cache = SlotCache(32, stepper.num_layers)
+                cache.reserve(longest)
+                for row in range(32):
+                    cache.fill(row, prefix)
+                results.append(stepper(cache, np.arange(32), np.full(32, position))[0])
+    assert all(torch.equal(results[0], other) for other in results)
+    engine.close()

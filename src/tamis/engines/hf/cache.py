@@ -1,8 +1,8 @@
 """The key-value cache of a batch of slots: position p of a row lies at column p of the row's own slot.
 
 A row's keys and values therefore lie where they would if it were alone, whatever its neighbours do and whenever it was
-admitted; columns past its position are masked. Attention reads the columns up to the next multiple of `BUCKET`, and on a
-CPU neither the number of columns nor the other rows change a bit of a row's result (tests/engines/hf/test_determinism.py).
+admitted; columns past its position are masked. Attention reads the columns up to the next `bucket`, and on a CPU
+neither the number of columns nor the other rows change a bit of a row's result (tests/engines/hf/test_hf_determinism.py).
 """
 
 from __future__ import annotations
@@ -15,11 +15,19 @@ from transformers import PreTrainedModel
 from transformers.cache_utils import Cache, CacheLayerMixin, DynamicCache
 
 BUCKET = 64
+WHOLE_SUM = 256  # positions
+LONG_BUCKET = 512
 
 
 def bucket(length: int) -> int:
-    """The number of columns that hold `length` positions."""
-    return -(-length // BUCKET) * BUCKET
+    """The number of columns that hold `length` positions.
+
+    Steps of 64 up to 256, of 512 beyond: a row's bits must not depend on how many columns its neighbours need, and CPU matrix
+    kernels cut a longer sum into parts (the fused attention at 512, the products inside it in halves above 384). So a row of up
+    to 256 positions lies in the first part always, and a longer one always meets the same cuts.
+    """
+    step = BUCKET if length <= WHOLE_SUM else LONG_BUCKET
+    return -(-length // step) * step
 
 
 class Prefix(NamedTuple):

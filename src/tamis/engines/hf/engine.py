@@ -112,7 +112,10 @@ class HFEngine:
     def _decode(self, bridge: Bridge) -> None:
         from tamis.engines.hf.loop import Decoder
 
-        decoder = Decoder(*self._open(), self.batch_size, token_stats=self._token_stats)
+        try:
+            decoder = Decoder(*self._open(), self.batch_size, token_stats=self._token_stats)
+        except MemoryError as error:
+            raise EngineError(f"no memory for a batch of {self.batch_size}: {error}", "Take a smaller --batch-size") from error
         try:
             decoder.run(bridge)
         except TamisError:

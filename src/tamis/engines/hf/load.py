@@ -67,8 +67,8 @@ def _device(name: str) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
+        torch.ones(1, device=device).tolist()  # a device that computes: `meta` does not
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise UsageError(f"device: {name} cannot be used here: {_first_line(error)}", "Use auto, cpu or cuda") from error
     return device
 
