@@ -8,13 +8,12 @@ left-padded, and stops a row at its limit (a batch ends with its longest row; to
 engine takes the same prompts and limits, refills a slot as soon as its row is done, and takes the nine statistics of every
 token as well. Sampling at temperature 1, fp32, one thread, rounds interleaved, medians. Target: at least 1.5x.
 
-2026-11-21, 2 cores, 24 GB, CPU (one thread, other work on the machine), torch 2.13, transformers 5.23, `--model` the embedded
-model in training:
+2026-11-21, 2 cores, 24 GB, CPU, otherwise idle, torch 2.13, transformers 5.23, `--model src/tamis/demo/embedded`:
 
                                tokens/s   tokens/CPU s
-    generate                       1234           1235
-    engine                         2253           2340
-    ratio (target 1.5)             1.83           1.89
+    generate                       1930           1931
+    engine                         3299           3299
+    ratio (target 1.5)             1.71           1.71
 """
 
 from __future__ import annotations

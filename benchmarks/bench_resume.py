@@ -7,12 +7,12 @@ Writes a run folder of finished samples (a text of 400 characters and the statis
 counts from the start of that process, imports and walking through all finished problems included; the memory is its peak
 resident set.
 
-Results of 2026-11-21, 2 cores, 24 GB, CPython 3.11, while other work kept both cores busy (load 3.8):
+Results of 2026-11-21, 2 cores, 24 GB, CPython 3.11, otherwise idle:
 
-    62,500 problems x 16: written in 23 s, 1,122 MB
-      folder open after 3.9 s, first new sample after 6.8 s (5.0 s of CPU), peak 149 MB: ok
-    1,000,000 problems x 1: written in 40 s, 1,122 MB
-      folder open after 3.5 s, first new sample after 22.2 s (14.2 s of CPU), peak 121 MB: MISSED
+    62,500 problems x 16: written in 12 s, 1,122 MB
+      folder open after 1.4 s, first new sample after 3.3 s (3.4 s of CPU), peak 141 MB: ok
+    1,000,000 problems x 1: written in 15 s, 1,122 MB
+      folder open after 1.3 s, first new sample after 7.1 s (7.2 s of CPU), peak 120 MB: ok
 
 The second is bound by naming a million prompts (`records.sample_keys`), not by the folder.
 """
