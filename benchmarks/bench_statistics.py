@@ -14,7 +14,8 @@ over the rounds: of the time a token, and of the rounds' own ratios of time and 
     V = 151,936, hidden 128            1172       1333    1.144      1.143     <= 1.15
     V = 754, hidden 256                 167        173    1.040      1.040     <= 1.03
 
-Other runs of the same day: 1.128 and 1.041; 1.142 and 1.028. The second target is met in some runs and missed by one point in others.
+Other runs of the same day: 1.128 and 1.041; 1.142 and 1.028. The second target is met in some runs, and missed by one point in
+others.
 """
 
 from __future__ import annotations
