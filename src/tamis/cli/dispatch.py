@@ -52,7 +52,7 @@ def run_command(name: str, arguments: Sequence[str]) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
     if threading.current_thread() is threading.main_thread():  # what a scheduler sends ends a run as Ctrl-C does
-        signal.signal(signal.SIGTERM, lambda *_: os.kill(os.getpid(), signal.SIGINT))
+        signal.signal(signal.SIGTERM, _interrupt)
     os.environ.setdefault("HF_HUB_VERBOSITY", "error")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     if not sys.stderr.isatty():  # a log file wants no bars of the libraries
@@ -76,6 +76,12 @@ def run_command(name: str, arguments: Sequence[str]) -> int:
     except OSError as error:  # the world's: a full disk, a folder in the place of a file
         print(f"tamis {name}: {error.strerror or error}: {error.filename or 'output'}", file=sys.stderr)
         return EXIT_FAILED
+
+
+def _interrupt(*_: object) -> None:
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as in a shell's background, where Ctrl-C is not meant for us
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.kill(os.getpid(), signal.SIGINT)
 
 
 def _with_dashes(argument: str) -> str:
