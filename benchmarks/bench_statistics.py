@@ -14,8 +14,8 @@ over the rounds: of the time a token, and of the rounds' own ratios of time and 
     V = 151,936, hidden 128            1172       1333    1.144      1.143     <= 1.15
     V = 754, hidden 256                 167        173    1.040      1.040     <= 1.03
 
-A second run under the same conditions: 1.128 and 1.041. The first target holds; the second is missed by one point. (Earlier the
-same day, beside other work and with an unfinished checkpoint of the model: 1.142 and 1.028.)
+A second run under the same conditions: 1.128 and 1.041. The first target holds; the second is missed by one point. (Earlier
+that day, beside other work and with an unfinished checkpoint of the model: 1.142 and 1.028.)
 """
 
 from __future__ import annotations

@@ -23,8 +23,8 @@ def bucket(length: int) -> int:
     """The number of columns that hold `length` positions.
 
     Steps of 64 up to 256, of 512 beyond: a row's bits must not depend on how many columns its neighbours need. Measured on one
-    CPU (AVX-512): 300 positions gave the same bits in 320 and 384 columns, and others from 448 on, so somewhere there the kernels
-    begin to cut the sum. With these steps no difference was found up to 1,536 columns; the tests hold that.
+    CPU (AVX-512): 300 positions gave the same bits in 320 and 384 columns, and others from 448 on. With these
+    steps no difference was found up to 1,536 columns; the tests hold that.
     """
     step = BUCKET if length <= WHOLE_SUM else LONG_BUCKET
     return -(-length // step) * step
