@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import sys
 from collections.abc import Coroutine
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tamis.cli import options as shared
@@ -28,6 +29,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     shared.add_sampling(parser)
     shared.add_prompt(parser)
     shared.add_run(parser)
+
+
+def add_output(parser: argparse.ArgumentParser) -> None:
+    """Where the documented files go."""
+    parser.add_argument(
+        "--output-dir", type=Path, default=Path("results"), help="folder of the result files (default: %(default)s)"
+    )
 
 
 def dry_run(options: argparse.Namespace) -> int:

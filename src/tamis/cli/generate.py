@@ -14,6 +14,7 @@ EXAMPLE = "tamis generate --model-path embedded --dataset demo --limit 20 --num-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of drawing."""
     drawing.add_arguments(parser)
+    drawing.add_output(parser)
 
 
 def run(options: argparse.Namespace) -> int:

@@ -15,6 +15,7 @@ EXAMPLE = "tamis infer --model-path embedded --dataset demo --limit 20 --num-ret
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of drawing and of choosing."""
     drawing.add_arguments(parser)
+    drawing.add_output(parser)
     add_choosing(parser)
 
 

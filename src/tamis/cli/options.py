@@ -90,9 +90,6 @@ def add_run(parser: argparse.ArgumentParser) -> None:
         "--fork", action="store_true", help="where the run folder belongs to another configuration, start a new one"
     )
     group.add_argument(
-        "--output-dir", type=Path, default=Path("results"), help="folder of the result files (default: %(default)s)"
-    )
-    group.add_argument(
         "--token-stats",
         choices=("full", "none"),
         default="full",

@@ -16,10 +16,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from tamis.demo import PROBLEMS_FILE
+
 TEST_SHARE = 16  # one skeleton in 16 belongs to the test side
 NUM_TEST_PROBLEMS = 240
 TEST_SEED = 20261120
-PROBLEMS_FILE = Path(__file__).with_name("problems.jsonl")
 
 
 @dataclass(frozen=True, slots=True)

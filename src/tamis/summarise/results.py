@@ -85,13 +85,13 @@ class Comparison:
     groups: Sequence[GroupResult] = ()
 
 
-_MOST_TRUNCATED = 0.02
+TRUNCATED_LIMIT = 0.02
 
 
 def health_warnings(health: Health) -> list[str]:
     """One line for each thing that makes the accuracies doubtful; none when all is well."""
     lines = []
-    if health.num_truncated > _MOST_TRUNCATED * health.num_samples:
+    if health.num_truncated > TRUNCATED_LIMIT * health.num_samples:
         lines.append(
             f"{health.rate(health.num_truncated):.1%} of the samples were cut at the token limit "
             f"({health.num_truncated} of {health.num_samples}): accuracies may be too low. Raise --max-tokens"

@@ -16,14 +16,12 @@ from pathlib import Path
 
 from tamis.records import Choice, Pool
 from tamis.store.files import write_atomically
-from tamis.summarise.results import ORACLE, Comparison, Health
+from tamis.summarise.results import ORACLE, TRUNCATED_LIMIT, Comparison, Health
 from tamis.view.candidates import candidates_section
 from tamis.view.charts import accuracy_chart, chart_lines
 from tamis.view.methods import group_tables, headline, method_table, ranked
 from tamis.view.text import count, esc, percent
 from tamis.view.tokens import Scale
-
-TRUNCATED_LIMIT = 0.02  # a larger share of cut samples taints every accuracy on the page
 
 
 def write_report(
