@@ -30,7 +30,8 @@ from contextlib import aclosing
 from pathlib import Path
 
 from tamis.engines.scripted import ScriptedEngine, random_stats
-from tamis.records import Message, Problem, Prompt, Sample, Sampling, sample_keys, sample_seed
+from tamis.identity import sample_keys, sample_seed
+from tamis.records import Message, Problem, Prompt, Sample, Sampling
 from tamis.sample import Progress, sample
 from tamis.store import RunFolder
 

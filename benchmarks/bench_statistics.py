@@ -37,7 +37,8 @@ from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
 from tamis.engines.hf import HFEngine
 from tamis.engines.hf.loop import Decoder
-from tamis.records import Draw, Message, Prompt, Request, Sample, Sampling, sample_keys, sample_seed
+from tamis.identity import sample_keys, sample_seed
+from tamis.records import Draw, Message, Prompt, Request, Sample, Sampling
 
 
 class Everything:

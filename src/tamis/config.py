@@ -16,6 +16,18 @@ EMBEDDED = "embedded"
 TokenStatsMode = Literal["full", "none"]
 
 
+AdaptiveRule = Literal["adaptive-consistency", "adaptive-dirichlet", "esc", "deepconf-online"]
+
+
+@dataclass(frozen=True, slots=True)
+class AdaptiveSampling:
+    """When a problem has samples enough before it has `Sampling.n` of them."""
+
+    rule: AdaptiveRule  # see `select.stopping.RULES`
+    threshold: float = 0.95  # chance that the leading answer is the likeliest; of deepconf-online, its share of the weight
+    window: int | Literal["auto"] = "auto"  # deepconf-online: tokens a group
+
+
 @dataclass(frozen=True, slots=True)
 class Drawing:
     """All that decides which samples are drawn, and where they are kept."""
@@ -36,12 +48,50 @@ class Drawing:
     resume: bool = False  # refuse to start afresh where there is nothing to resume
     fork: bool = False
     token_stats: TokenStatsMode = "full"
+    hidden_states: bool = False  # take the chains of embedding too
+    adaptive: AdaptiveSampling | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreSettings:
+    """What can be set about scores; the defaults are those of docs/methods.md."""
+
+    alpha: float = 0.4  # `infer`: self-certainty against negative entropy inside each step
+    normalize: Literal["none", "zscore"] = "none"  # `infer`: bring both parts to one scale within each problem first
+    lambda_weight: float = 0.5  # the blends of `compare`: step probability against confidence
+    window: int | Literal["auto"] = "auto"  # `deepconf-*`: tokens a group
+    reward_steps: Literal["last", "min", "prod", "mean"] = "last"  # `reward`: the step rewards of an answer to one
 
 
 @dataclass(frozen=True, slots=True)
 class Choosing:
-    """How the best of a problem's samples is chosen, and by whom the answers are graded."""
+    """How the best of a problem's samples is chosen."""
 
     method: str = "infer"
-    alpha: float = 0.4  # weight of self-certainty against negative entropy inside each step
+    scores: ScoreSettings = field(default_factory=ScoreSettings)
     seed: int = 0
+    key_steps: bool = False  # say of the chosen sample which steps decide
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSettings:
+    """Which model, on which engine, in which numbers."""
+
+    model: str
+    engine: str = "hf"
+    batch_size: int | Literal["auto"] = "auto"
+    device: str = "auto"
+    dtype: str = "auto"
+    trust_remote_code: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """Who is asked about samples that are there, and how."""
+
+    itself: ModelSettings | None = None  # the model that drew them: reads them again, and judges them itself
+    judge: ModelSettings | None = None
+    reward: ModelSettings | None = None
+    judge_template: str | None = None  # None: our own
+    judge_sampling: Sampling = field(default_factory=lambda: Sampling(temperature=0.0, max_tokens=512))
+    fork: bool = False

@@ -27,6 +27,13 @@ def fill(template: str, values: Mapping[str, str]) -> str:
     return re.sub(r"\{(" + names + r")\}", lambda match: values[match[1]], template)
 
 
+def problem_text(problem: Problem) -> str:
+    """A problem as one text, for another model to read: its prompt; of a conversation, each turn after its role."""
+    if problem.prompt or len(problem.messages) == 1:
+        return problem.prompt or problem.messages[0].content
+    return "\n\n".join(f"{message.role}: {message.content}" for message in problem.messages)
+
+
 @dataclass(frozen=True, slots=True)
 class PromptTemplate:
     """Makes the prompt of each problem: one user turn, after an optional system turn; `raw` skips the chat template.

@@ -1,7 +1,7 @@
 """The nouns: what flows from problems to choices. Frozen, slotted, JSON at rest.
 
-    Problem --(prompt, Sampling)--> Request --(engine)--> Sample (+ TokenStats) --> Grade, Score --> Choice
-                                                          `--- all of one problem: a Pool ---'
+    Problem --(prompt, Sampling)--> Request --(engine)--> Sample (+ TokenStats) --> Grade, Verdict, Score --> Choice
+                                                          `--------- all of one problem: a Pool --------'
 
 Everything here is a value: no I/O, no clock, no globals. `to_json` gives plain dicts without defaults, `from_json` reads
 them back; files that hold records begin each line with the record's key, so that a resume need not parse them.
@@ -9,13 +9,9 @@ them back; files that hold records begin each line with the record's key, so tha
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
-
-import orjson
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,8 +19,9 @@ if TYPE_CHECKING:
 
 RECORD_VERSION = 1
 
-FinishReason = Literal["stop", "length", "error"]
-"""`stop`: end token or stop string. `length`: cut at `max_tokens` (truncated). `error`: see `Sample.error`."""
+FinishReason = Literal["stop", "length", "cut", "error"]
+"""`stop`: end token or stop string. `length`: cut at `max_tokens` (truncated). `cut`: given up half-way, see `Watch`.
+`error`: see `Sample.error`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +128,18 @@ class Draw:
 
 
 @dataclass(frozen=True, slots=True)
+class Watch:
+    """When to give a sample up while it is being drawn (DeepConf online, arXiv 2508.15260).
+
+    It is cut at the first token at which the mean token confidence of the last `window` tokens, full windows only, is below
+    `least`. Token confidence: minus the mean of the 20 largest log-probabilities.
+    """
+
+    window: int
+    least: float
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
     """All that an engine is told: one prompt, one sampling, and the draws still owed. They share one prefill."""
 
@@ -138,6 +147,7 @@ class Request:
     prompt: Prompt
     sampling: Sampling
     draws: tuple[Draw, ...]
+    watch: Watch | None = None
 
 
 STATISTICS = ("logp", "rank", "entropy", "mean_logp", "sum_p2", "lp1", "lp2", "sum_top5", "sum_top20")
@@ -165,6 +175,18 @@ class TokenStats:
     def column(self, name: str) -> NDArray[np.float64]:
         """One statistic as float64 (T,)."""
         return self.values[:, STATISTICS.index(name)].astype("float64")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EmbeddingChain:
+    """How the mean hidden state moves from layer to layer (chain of embedding, arXiv 2410.13640): all that its scores need.
+
+    Row 0 is of all generated tokens, row 1 + k of those that begin in step k (NaN where none does). With h_l the mean over
+    the positions that PRODUCED the tokens, l = 0 (embedding) .. L, the columns are the L lengths ‖h_{l+1} - h_l‖, the L angles
+    between h_l and h_{l+1} in radians, then length and angle between h_0 and h_L.
+    """
+
+    values: NDArray[np.float32]  # (1 + K, 2 L + 2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +220,8 @@ class Sample:
     seconds: float = 0.0  # from admission to finish; shared batches make it longer than the work
     error: Failure | None = None
     stats: TokenStats | None = None
-    hidden_mean: NDArray[np.float32] | None = None  # (L+1, d) means over the positions that produced tokens; not stored
+    chain: EmbeddingChain | None = None
+    verdicts: Mapping[str, tuple[float, ...]] = field(default_factory=dict)  # by who was asked, see `Verdict`; kept apart
 
     @property
     def text(self) -> str:
@@ -227,7 +250,7 @@ class Sample:
         return row
 
     @staticmethod
-    def from_json(row: Mapping[str, Any], stats: TokenStats | None = None) -> Sample:
+    def from_json(row: Mapping[str, Any], stats: TokenStats | None = None, chain: EmbeddingChain | None = None) -> Sample:
         """Read what `to_json` wrote."""
         if "parts" in row:
             parts = tuple(Image(p["image"]) if "image" in p else str(p["text"]) for p in row["parts"])
@@ -247,11 +270,53 @@ class Sample:
             seconds=row["seconds"],
             error=Failure(error["boundary"], error["message"]) if error else None,
             stats=stats,
+            chain=chain,
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """Samples to be read by a model as if it had just drawn them, under the prompt that they answer: see `engines.base`."""
+
+    prompt: Prompt
+    samples: tuple[Sample, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a model is asked after each part of a text: it reads `lead`, part by part the text, and after each part `tail`.
+
+    All of it is one user turn where the model has a chat template. The answer is the probability of the first option against
+    the second; the options are words of which the first token, with or without a blank before it, tells them apart.
+    """
+
+    key: str  # of the sample that the text is
+    lead: str  # the same for all samples of a problem: run once
+    parts: tuple[str, ...]
+    tail: str
+    options: tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a model said of one sample: a number for each of its parts, or one for the whole; NaN where it said none."""
+
+    key: str
+    values: tuple[float, ...]
+    error: Failure | None = None
+
+
 Unscored = Literal[
-    "no_answer", "no_statistics", "no_reference", "empty", "undefined", "engine_error", "judge_failed", "timeout"
+    "no_answer",
+    "no_statistics",
+    "no_hidden_states",
+    "no_reference",
+    "not_asked",
+    "empty",
+    "undefined",
+    "engine_error",
+    "judge_failed",
+    "timeout",
 ]
 """Why a value is missing. Never 0."""
 
@@ -312,6 +377,7 @@ class Choice:
     answer: str | None = None
     votes: Mapping[str, float] = field(default_factory=dict)  # answer of each cluster's leader -> total
     accepted: bool = True  # False: a threshold was asked for and nothing reached it
+    num_paid: int | None = None  # samples it had to see, the first so many; None: all
 
     def to_json(self) -> dict[str, Any]:
         """As a plain dict."""
@@ -320,37 +386,12 @@ class Choice:
             row["votes"] = dict(self.votes)
         if not self.accepted:
             row["accepted"] = False
+        if self.num_paid is not None:
+            row["num_paid"] = self.num_paid
         return row
 
     @staticmethod
     def from_json(row: Mapping[str, Any]) -> Choice:
         """Read what `to_json` wrote."""
-        return Choice(row["id"], row["selector"], row["index"], row["answer"], row.get("votes", {}), row.get("accepted", True))
-
-
-# --- identity ----------------------------------------------------------------------------------------------------
-
-
-def _digest(*values: Any) -> bytes:
-    try:
-        content = orjson.dumps(values, option=orjson.OPT_SORT_KEYS)
-    except orjson.JSONEncodeError:  # half a surrogate pair
-        content = json.dumps(values, sort_keys=True).encode()
-    return hashlib.blake2b(content, digest_size=8).digest()
-
-
-def content_id(prompt: str, messages: tuple[Message, ...] = (), images: tuple[str, ...] = ()) -> str:
-    """The id of a problem whose source gives none: 16 hex digits of its content."""
-    return _digest(prompt, [(m.role, m.content) for m in messages], list(images)).hex()
-
-
-def sample_keys(problem_id: str, prompt: Prompt, sampling: Sampling, indices: Iterable[int]) -> list[str]:
-    """The names of draws, for ever: 16 hex digits of problem, prompt, sampling (seed included, `n` not) and index."""
-    messages = [(m.role, m.content) for m in prompt.messages]
-    base = _digest(problem_id, messages, list(prompt.images), prompt.raw, sampling.to_json())
-    return [hashlib.blake2b(base + index.to_bytes(4), digest_size=8).hexdigest() for index in indices]
-
-
-def sample_seed(run_seed: int, problem_id: str, index: int) -> int:
-    """The seed of one sample (63 bits): of the run, the problem and the index alone, never of order or batch."""
-    return int.from_bytes(_digest("seed", run_seed, problem_id, index)) >> 1
+        votes, accepted = row.get("votes", {}), row.get("accepted", True)
+        return Choice(row["id"], row["selector"], row["index"], row["answer"], votes, accepted, row.get("num_paid"))

@@ -11,7 +11,7 @@ from cli.commands import ANSWERS, DRAWING, PROBLEMS
 def test_drawing_and_comparing(tamis, place):
     ran = tamis("compare", *DRAWING, "-n", 4, "--method", "all", "--report", "page.html")
     assert ran.code == 0, ran.err
-    for name in ("one sample", "baseline", "self-consistency", "self-certainty", "deepconf-tail", "oracle", "truncated"):
+    for name in ("one sample", "baseline", "self-consistency", "mean-self-certainty", "deepconf-tail", "oracle", "truncated"):
         assert name in ran.out
     page = Path("page.html").read_text(encoding="utf-8")
     assert "小明" in page
@@ -33,7 +33,7 @@ def test_samples_made_elsewhere_need_no_model(tamis, place):
     assert accuracy["self-consistency"] == 1.0
     assert abs(accuracy["one sample"] - 7 / 12) < 1e-12
     assert "self-certainty" not in accuracy
-    assert any("token statistics" in line for line in numbers["left_out"])
+    assert any("mean-self-certainty" in line and "tamis score" in line for line in numbers["left_out"])
 
 
 def test_fields_of_any_name_are_read(tamis, place):
@@ -58,7 +58,8 @@ def test_mistakes_are_one_line(tamis, place):
     cases = {
         ("compare", "--samples", "nowhere.jsonl"): 1,
         ("compare", *DRAWING, "--method", "self-certanty"): 2,
-        ("compare", "--samples", "math500.jsonl", "--model-path", "x"): 2,
+        ("compare", "--samples", "math500.jsonl"): 1,
+        ("compare", *DRAWING, "--judge-temperature", "-1"): 2,
         ("compare", "--dataset", "math500.jsonl"): 2,
     }
     for arguments, code in cases.items():

@@ -43,7 +43,7 @@ def test_demo_prints_the_table_and_writes_the_page(tamis, tmp_path, monkeypatch)
     ran = tamis("demo", "--problems", 12, "--n", 4)
     assert ran.code == 0, ran.err
     lines = {line.split("  ")[0].strip(): line for line in ran.out.splitlines()}
-    assert {"one sample", "self-consistency", "self-certainty", "oracle"} <= lines.keys()
+    assert {"one sample", "self-consistency", "mean-self-certainty", "oracle"} <= lines.keys()
     numbers = json.loads(Path("runs/demo/summary.json").read_text())
     accuracy = {line["method"]: line["accuracy"]["value"] for line in numbers["methods"]}
     assert 0.25 < accuracy["one sample"] < 0.95

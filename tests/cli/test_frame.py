@@ -157,20 +157,64 @@ def test_a_report_that_cannot_be_written_is_one_line(tamis, place):
     assert "folder" in ran.err.strip().splitlines()[-1]
 
 
-@pytest.mark.parametrize("width", [60, 80, 100, 140])
-def test_a_narrow_table_cuts_no_digit(width):
+def _drawn(lines, width):
     from io import StringIO
 
     from rich.console import Console
 
     from tamis.cli.tables import _table
-    from tamis.summarise.results import Comparison, Health, Interval, MethodResult
+    from tamis.summarise.results import Comparison, Health
 
-    line = MethodResult(
-        "lambda-self-certainty", Interval(0.5, 0.4, 0.6), Interval(-0.1, -0.2, 0.0), 9, 0, 12345.0, (), 0.75, 0.7
-    )
     out = StringIO()
-    Console(file=out, width=width).print(_table(Comparison(9, 4, [line], (), Health(36, 0, 0, 0, 0)), "[/b] title", width))
-    assert "…" not in out.getvalue()
-    assert "0.5000" in out.getvalue()
-    assert max(map(len, out.getvalue().splitlines())) <= width
+    Console(file=out, width=width).print(_table(Comparison(9, 4, lines, (), Health(36, 0, 0, 0, 0)), "[/b] title", width))
+    return out.getvalue()
+
+
+def _line(name, accuracy, **fields):
+    from tamis.summarise.results import Calibration, Interval, MethodResult
+
+    values = {"auroc": 0.75, "auroc_within": 0.7, "calibrated": Calibration(0.031, 0.2, 9, ()), **fields}
+    return MethodResult(name, Interval(accuracy, 0.4, 0.6), Interval(-0.1, -0.2, 0.0), 9, 0, 12345.0, (), **values)
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 100, 120, 140])
+def test_a_narrow_table_cuts_no_digit(width):
+    out = _drawn([_line("filtered-deepconf-90", 0.5)], width)
+    assert "…" not in out
+    assert "0.5000" in out
+    assert max(map(len, out.splitlines())) <= width
+    assert all((name in out) == (width >= 120) for name in ("within", "ECE", "Brier", "0.031"))
+
+
+def test_the_table_is_in_order_of_accuracy_between_one_sample_and_the_oracle():
+    import math
+
+    lines = [_line("oracle", 0.9), _line("b", 0.5), _line("lost", math.nan), _line("a", 0.6), _line("one sample", 0.7)]
+    names = [row.split("  ")[0].strip() for row in _drawn(lines, 120).splitlines()]
+    assert [name for name in names if name in ("oracle", "b", "lost", "a", "one sample")] == [
+        "one sample",
+        "a",
+        "b",
+        "lost",
+        "oracle",
+    ]
+
+
+def test_columns_without_a_number_are_left_out():
+    import math
+
+    out = _drawn([_line("self-consistency", 0.5, auroc=math.nan, auroc_within=math.nan, calibrated=None)], 120)
+    assert "tokens" in out
+    assert not any(name in out for name in ("AUROC", "within", "ECE"))
+
+
+def test_the_recommendation_stands_under_the_table_and_in_the_json(tamis, place):
+    import json
+
+    ran = tamis("compare", *DRAWING, "-n", 4, "--method", "self-consistency")
+    (line,) = [line for line in ran.out.splitlines() if "too few problems (3) to tell methods apart" in line]
+    assert ran.out.index("oracle") < ran.out.index(line)
+    found = json.loads(tamis("compare", *DRAWING, "-n", 4, "--method", "self-consistency", "--resume", "--json").out)[
+        "frontier"
+    ]
+    assert found["enough"]["method"] == "one sample" or found["budgets"][-1]["best"]["method"] in line

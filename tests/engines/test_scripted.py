@@ -2,16 +2,19 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tamis.engines.base import Engine
-from tamis.engines.scripted import ScriptedEngine, random_stats
+from tamis.engines.base import Engine, Reader
+from tamis.engines.scripted import ScriptedEngine, random_chain, random_stats
 from tamis.errors import EngineError
-from tamis.records import Draw, Failure, Message, Prompt, Request, Sample, Sampling, sample_seed
+from tamis.identity import sample_seed
+from tamis.records import Draw, Failure, Message, Prompt, Question, Reading, Request, Sample, Sampling, Verdict
+from tamis.steps import split_steps
 
 
 def request(problem_id: str = "p", n: int = 3, **sampling) -> Request:
@@ -186,3 +189,80 @@ def test_closing_early_leaves_nothing_running():
         assert asyncio.all_tasks() == {asyncio.current_task()}
 
     asyncio.run(scenario())
+
+
+def stream_of(*items):
+    async def feed():
+        for item in items:
+            yield item
+
+    return feed()
+
+
+def collected(stream):
+    async def collect():
+        return [item async for item in stream]
+
+    return asyncio.run(collect())
+
+
+def test_reading_gives_what_drawing_gave():
+    engine = ScriptedEngine(["x + 1", "", Failure("engine", "no")], token_stats=True)
+    assert isinstance(engine, Reader)
+    drawn = by_index(run(engine, request()))
+    bare = tuple(replace(sample, stats=None) for sample in drawn)
+    read = by_index(collected(engine.read(stream_of(Reading(Prompt(()), bare)))))
+    for before, after in zip(drawn, read, strict=True):
+        assert after.to_json() == before.to_json()
+        if before.error:
+            assert after.stats is None
+        else:
+            assert np.array_equal(after.stats.values, before.stats.values)
+    assert engine.num_read == 3
+
+
+def test_opinions_are_of_the_text_so_far_or_as_told():
+    parts = {"a": ("x", "y"), "b": ("x",), "c": ()}
+    questions = [Question(key, "lead", texts, "tail", ("A", "B")) for key, texts in parts.items()]
+    engine = ScriptedEngine([])
+    first, second, third = collected(engine.ask(stream_of(questions[:1], questions[1:])))
+    assert [v.key for v in (first, second, third)] == ["a", "b", "c"]
+    assert [len(v.values) for v in (first, second, third)] == [2, 1, 0]
+    assert all(0 <= value < 1 for value in first.values)
+    assert first.values[0] != second.values[0]
+    assert [first, second, third] == collected(engine.ask(stream_of(questions)))
+    assert engine.num_questions == 6
+    told = ScriptedEngine([], opinion=lambda q: Failure("engine", "no") if q.key == "b" else [0.5] * len(q.parts))
+    assert collected(told.ask(stream_of(questions))) == [
+        Verdict("a", (0.5, 0.5)), Verdict("b", (), Failure("engine", "no")), Verdict("c", ())
+    ]  # fmt: skip
+
+
+@given(st.text(alphabet="ab 好1\n", min_size=1, max_size=60), st.integers(0, 2**63 - 1))
+def test_chains_obey_the_laws_of_distances_and_angles(text, seed):
+    rows = random_chain(text, seed).values.astype(float)
+    assert rows.shape == (1 + len(split_steps(text)), 8)
+    lengths, angles, whole, whole_angle = rows[:, :3], rows[:, 3:6], rows[:, 6], rows[:, 7]
+    assert np.all(lengths > 0)
+    assert np.all((angles >= 0) & (angles <= np.pi + 1e-6))
+    assert np.all(whole <= lengths.sum(1) + 1e-5)  # the straight way is the shortest
+    assert np.all(whole_angle <= angles.sum(1) + 1e-5)
+    assert np.array_equal(rows, random_chain(text, seed).values)
+
+
+def test_chains_come_when_asked_for_in_drawing_and_in_reading():
+    engine = ScriptedEngine(["Step 1: a\nStep 2: b", ""], hidden_states=True)
+    first, empty = by_index(run(engine, request(n=2)))
+    assert first.stats is None
+    assert np.array_equal(first.chain.values, random_chain(first.text, first.seed).values)
+    assert empty.chain is None
+
+    async def feed():
+        yield Reading(Prompt(()), (replace(first, chain=None),))
+
+    async def collect():
+        return [sample async for sample in engine.read(feed())]
+
+    (read,) = asyncio.run(collect())
+    assert np.array_equal(read.chain.values, first.chain.values)
+    assert run(ScriptedEngine(["x"]), request(n=1))[0].chain is None

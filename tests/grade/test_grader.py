@@ -28,6 +28,7 @@ def sample(text: str, **more) -> Sample:
         (sample("I do not know"), None, None, None, "no_reference", ""),
         (sample("", error=Failure("engine", "out of memory")), "1/2", None, None, "engine_error", ""),
         (sample("Therefore, the sum is 12.", finish_reason="length"), "12", None, False, "no_answer", ""),
+        (sample("It is \\boxed{0.5}. But", finish_reason="cut"), "1/2", None, False, "no_answer", ""),
         (sample("所以答案是 \\(x=3\\)。"), "3", "x=3", True, None, "numeric"),
     ],
 )

@@ -10,7 +10,8 @@ from sample import runs
 
 from tamis.engines.scripted import ScriptedEngine
 from tamis.errors import EngineError, InputError, RunFolderError
-from tamis.records import Failure, Problem, Sampling, sample_keys, sample_seed
+from tamis.identity import sample_keys, sample_seed
+from tamis.records import Failure, Problem, Sampling
 from tamis.sample import LazyEngine, Progress, pools, sample, sample_in_order
 from tamis.store import RunFolder
 

@@ -51,12 +51,12 @@ def token_stats(case_id, dtype="float64"):
     assert hashgen.sha(logits) == case["sha256"]
     rows = []
     for row, token in zip(logits.astype(np.float64), case["chosen"], strict=True):
-        values, support = _nine(row, token)
+        values, support = nine(row, token)
         rows.append(TokenStats(values.astype(dtype)[None], np.array([token]), np.array([0]), support))
     return rows
 
 
-def _nine(row, token):
+def nine(row, token):
     z = row - row.max()
     finite = z[np.isfinite(z)]
     logp = finite - np.log(np.exp(finite).sum())

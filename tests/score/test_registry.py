@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tamis.records import STATISTICS, Failure, Pool, Problem, Sample, Sampling, TokenStats
-from tamis.score import SCORERS, ScoreSettings, score_pool, sequence, tokens, with_scores
+from tamis.score import FREE, ScoreSettings, score_pool, sequence, tokens, with_scores
 from tamis.score.steps import zscores
 
 VOCAB = 50
@@ -42,7 +42,7 @@ def peaked(*heights):
     return make_stats([[height] + [0.0] * (VOCAB - 1) for height in heights])
 
 
-def make_sample(i, stats, text="abcdefghij", **changes):
+def make_sample(i, stats, text="abc \\boxed{1}", **changes):
     return Sample(
         f"k{i}", "p", i, i, Sampling(), (text,), completion_tokens=0 if stats is None else len(stats), stats=stats, **changes
     )
@@ -52,7 +52,7 @@ def make_pool(*stats):
     return Pool(Problem("p"), tuple(make_sample(i, s) for i, s in enumerate(stats)))
 
 
-@pytest.mark.parametrize("name", SCORERS)
+@pytest.mark.parametrize("name", [name for name in FREE if name != "deepconf-online"])  # undefined below the bar
 def test_higher_is_more_confident(name):
     """A model that is sharper at every token, and right, scores higher by every scorer."""
     table, _ = score_pool(make_pool(peaked(1, 2, 1), peaked(3, 4, 3), peaked(6, 7, 6)), [name])
@@ -64,7 +64,7 @@ def test_every_missing_value_has_its_reason():
     broken = replace(make_sample(3, None), error=Failure("engine", "out of memory"))
     pool = Pool(Problem("p"), (make_sample(0, peaked(1)), make_sample(1, None), make_sample(2, peaked()), broken))
     table, records = score_pool(pool)
-    assert list(table) == list(SCORERS)
+    assert list(table) == list(FREE)
     for name, row in table.items():
         assert row[0] is not None
         assert row[1:] == (None, None, None)
@@ -125,11 +125,11 @@ def test_infer_normalised_within_the_problem():
 def test_lambda_weight_moves_from_confidence_to_probability():
     stats = peaked(2.0, 2.0)
     pool = make_pool(stats)
-    names = ["lambda-self-certainty", "lambda-entropy"]
+    names = ["self-certainty", "entropy"]
     confidence = score_pool(pool, names, ScoreSettings(lambda_weight=0.0))[0]
     probability = score_pool(pool, names, ScoreSettings(lambda_weight=1.0))[0]
-    assert confidence["lambda-self-certainty"][0] == pytest.approx(float(tokens.cross_entropy(stats)[0]))
-    assert confidence["lambda-entropy"][0] == pytest.approx(float(tokens.certainty(stats)[0]))
+    assert confidence["self-certainty"][0] == pytest.approx(float(tokens.cross_entropy(stats)[0]))
+    assert confidence["entropy"][0] == pytest.approx(float(tokens.certainty(stats)[0]))
     for name in names:
         assert probability[name][0] == pytest.approx(math.exp(tokens.logp(stats)[0]))
 

@@ -10,6 +10,7 @@ import pytest
 from score.logit_vectors import FOLDER, array, cases, close, number
 
 from tamis.score import keysteps, sequence, steps, tokens
+from tamis.steps import split_steps, step_ids
 
 PRECISIONS = pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-9), ("float32", 2e-5)])
 CASES = pytest.mark.parametrize("case_id", cases())
@@ -92,10 +93,10 @@ def test_steps_and_blends(case_id, dtype, tolerance):
         close(steps.alpha_blend(certainty, entropy, step_id, float(alpha)), value, tolerance)
     masked = cases()[case_id]["kind"] == "masked"
     for weight, value in expected["lam_sc"].items():
-        close(steps.lambda_blend(cross_entropy, logp, step_id, float(weight)), value, tolerance)
+        close(steps.lambda_blend(steps.step_means(cross_entropy, step_id), logp, step_id, float(weight)), value, tolerance)
     for weight, value in {} if masked else expected.get("lam_entropy", {}).items():
         certainties = array(tokens.certainty, case_id, dtype)
-        close(steps.lambda_blend(certainties, logp, step_id, float(weight)), value, tolerance)
+        close(steps.lambda_blend(steps.step_means(certainties, step_id), logp, step_id, float(weight)), value, tolerance)
     for alpha, value in expected["token_step_min"].items():
         close(steps.token_step_blend(certainty, step_id, float(alpha), "min"), value, tolerance)
     probabilities = steps.step_means(np.exp(logp), step_id)
@@ -120,9 +121,9 @@ STEPS = json.loads((FOLDER / "steps.json").read_text(encoding="utf-8"))
 
 @pytest.mark.parametrize("case", STEPS["split"], ids=lambda case: case["text"][:20])
 def test_split_steps(case):
-    spans = steps.split_steps(case["text"])
+    spans = split_steps(case["text"])
     assert [list(span) for span in spans] == case["spans"]
-    assert steps.step_ids(np.array(case["tok_start"], dtype=np.int32), spans).tolist() == case["step_id"]
+    assert step_ids(np.array(case["tok_start"], dtype=np.int32), spans).tolist() == case["step_id"]
 
 
 @pytest.mark.parametrize("case", STEPS["key_steps"])

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tamis.score.keysteps import answer_step, key_steps
-from tamis.score.steps import score_norm, split_steps, step_ids, step_means, zscores
+from tamis.score.steps import score_norm, step_means, zscores
+from tamis.steps import split_steps, step_ids
 
 TEXTS = st.text(st.sampled_from("ab 3.\n\t#*Step步骤。")) | st.lists(
     st.sampled_from(["Step 1: we add\n", "## Step 2\n", "\n\n", "\n", "x", "so x = 3.14, e.g. 1. ", "答案是 5。\n"])

@@ -151,11 +151,11 @@ def test_power_of_the_paper():
 
 
 def test_choice_has_answer_and_votes():
-    pool = make_pool([1, 0, 0, -1], scores={"self-certainty": [9, 1, 2, 20]})
+    pool = make_pool([1, 0, 0, -1], scores={"mean-self-certainty": [9, 1, 2, 20]})
     choice = choose(pool, "self-consistency")
     assert (choice.index, choice.answer, choice.votes) == (1, "A", {"B": 1.0, "A": 2.0})
-    choice = choose(pool, "self-certainty")
-    assert (choice.problem_id, choice.selector, choice.index, choice.answer) == ("p", "self-certainty", 0, "B")
+    choice = choose(pool, "mean-self-certainty")
+    assert (choice.problem_id, choice.selector, choice.index, choice.answer) == ("p", "mean-self-certainty", 0, "B")
     assert choice.votes == {}
     assert choose(pool, "baseline").index == 0
 
@@ -169,7 +169,7 @@ def test_nothing_to_choose_from():
 
 
 def test_failed_samples_take_no_part():
-    pool = make_pool([-1, 1, 0, 0], failed=[0], scores={"self-certainty": [None, 3.0, 2.0, 1.0]})
+    pool = make_pool([-1, 1, 0, 0], failed=[0], scores={"mean-self-certainty": [None, 3.0, 2.0, 1.0]})
     assert choose(pool, "baseline").index == 1
     borda = choose(pool, "borda-self-certainty")
     assert borda.votes == {"B": pytest.approx(3**0.3), "A": pytest.approx(2**0.3 + 1)}
@@ -178,7 +178,7 @@ def test_failed_samples_take_no_part():
 def test_missing_scores_and_names():
     pool = make_pool([0, 1])
     with pytest.raises(UsageError, match=r"self-certainty.*do not have"):
-        choose(pool, "self-certainty")
+        choose(pool, "mean-self-certainty")
     with pytest.raises(UsageError, match=r"no method 'magic'.*self-consistency"):
         find_method("magic")
     ungraded = Pool(pool.problem, pool.samples)

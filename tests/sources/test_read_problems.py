@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tamis.errors import InputError, UsageError
-from tamis.records import Message, content_id
+from tamis.identity import content_id
+from tamis.records import Message
 from tamis.sources import read_problems
 
 

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tamis.errors import InputError, UsageError
-from tamis.records import Failure, Message, Prompt, Sample, Sampling, content_id, sample_keys
+from tamis.identity import content_id, sample_keys
+from tamis.records import Failure, Message, Prompt, Sample, Sampling
 from tamis.sources import read_samples
 
 

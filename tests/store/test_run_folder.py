@@ -14,16 +14,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tamis.engines.scripted import random_stats
+from tamis.engines.scripted import random_chain, random_stats
 from tamis.errors import EXIT_FAILED, RunFolderError
-from tamis.records import Failure, Image, Sample, Sampling
+from tamis.records import EmbeddingChain, Failure, Image, Sample, Sampling
 from tamis.store import RunFolder
+from tamis.store.tokens import slice_bytes
 
 CONFIG = {"model": "m", "temperature": 0.7, "stop": ("a", "b"), "prompt": {"template": "Q: {problem}", "raw": False}}
 SAMPLING = Sampling(temperature=0.7)
 
 
-def make(number: int, text: str | None = None, *, error: str = "", stats: bool = True) -> Sample:
+def make(number: int, text: str | None = None, *, error: str = "", stats: bool = True, chain: bool | None = None) -> Sample:
+    """A sample; every other one with statistics has a chain too."""
     text = f"第{number}个答案 answer {number}\n" if text is None else text
     return Sample(
         key=f"{number * 0x9E3779B97F4A7C15 % 2**64:016x}",
@@ -36,6 +38,7 @@ def make(number: int, text: str | None = None, *, error: str = "", stats: bool =
         completion_tokens=len(text),
         error=Failure("engine", error) if error else None,
         stats=random_stats(text, number) if stats and not error else None,
+        chain=random_chain(text, number) if (stats and number % 2 if chain is None else chain) and text and not error else None,
     )
 
 
@@ -49,6 +52,11 @@ def same(left: Sample | None, right: Sample | None) -> bool:
             np.testing.assert_array_equal(getattr(left.stats, name), getattr(right.stats, name))
             assert getattr(left.stats, name).dtype == getattr(right.stats, name).dtype
         assert left.stats.vocab_size == right.stats.vocab_size
+    if (left.chain is None) != (right.chain is None):
+        return False
+    if left.chain and right.chain:
+        np.testing.assert_array_equal(left.chain.values, right.chain.values)
+        assert left.chain.values.dtype == right.chain.values.dtype
     return left.to_json() == right.to_json()
 
 
@@ -68,6 +76,8 @@ def test_what_is_appended_comes_back(tmp_path):
         replace(make(5, stats=False), parts=("see", Image("images/5.png"), "图")),
         make(6, error="out of memory"),
         replace(make(7), finish_reason="length"),
+        make(8, stats=False, chain=True),
+        replace(make(9), chain=EmbeddingChain(np.array([[1, np.nan], [np.nan, np.nan]], np.float32))),
     ]
     with RunFolder.open(tmp_path / "run", CONFIG, facts={"python": "3"}) as run:
         for sample in samples:
@@ -75,8 +85,8 @@ def test_what_is_appended_comes_back(tmp_path):
         assert all(same(run.load(s.key), s) for s in samples)
     for reopened in (RunFolder.open(tmp_path / "run", CONFIG), RunFolder.read(tmp_path / "run")):
         with reopened as run:
-            assert [s.key in run for s in samples] == [True] * 5 + [False, True]
-            assert run.num_finished == 6
+            assert [s.key in run for s in samples] == [True] * 5 + [False] + [True] * 3
+            assert run.num_finished == 8
             assert all(same(run.load(s.key), s) for s in samples)
             assert all(same(a, b) for a, b in zip(run.samples(), samples, strict=True))
             assert run.load("00000000000000ff") is None
@@ -180,7 +190,7 @@ def test_statistics_cut_at_every_few_bytes(tmp_path):
     for cut in range(0, len(tokens), 41):
         (tmp_path / "samples.jsonl").write_bytes(journal)
         (tmp_path / "tokens.bin").write_bytes(tokens[:cut])
-        lost = [s for s, ref in zip(samples, ends, strict=True) if ref["offset"] + 44 * ref["length"] > cut]
+        lost = [s for s, ref in zip(samples, ends, strict=True) if ref["offset"] + slice_bytes(ref) > cut]
         with RunFolder.read(tmp_path) as reader:
             assert missing(reader, samples) == [s.problem_id for s in lost]
         with RunFolder.open(tmp_path, CONFIG) as run:

@@ -16,7 +16,7 @@ from tamis.records import Pool, Problem
 from tamis.select import METHODS, find_method, reject_below
 from tamis.summarise import Comparer, compare, health_warnings, to_json
 from tamis.summarise.collect import Collected
-from tamis.summarise.curves import accuracy_at, curve_sizes, draw_subsets
+from tamis.summarise.curves import curve_sizes, draw_subsets, expected
 from tamis.summarise.results import Health
 
 
@@ -62,11 +62,22 @@ def test_the_curves():
     for line in result.methods:
         assert [point.num_samples for point in line.curve] == [1, 2, 4]
         assert line.curve[0].accuracy.value == pytest.approx(one)
+        assert line.curve[0].tokens == pytest.approx((25 + 10 + 10) / 3)
+    assert [p.tokens for p in found["gini"].curve] == pytest.approx([15, 30, 60])
+    assert [p.tokens for p in found["baseline"].curve] == pytest.approx([15, 15, 15])
     assert [p.accuracy.value for p in found["one sample"].curve] == pytest.approx([one] * 3)
     assert [p.accuracy.value for p in result.pass_at_k] == pytest.approx([one, (5 / 6 + 1) / 3, 2 / 3])
     assert result.pass_at_k == found["oracle"].curve
     assert found["gini"].curve[-1].accuracy.value == pytest.approx(1 / 3)
     assert found["self-consistency"].curve[-1].accuracy.value == pytest.approx(1.5 / 3)  # ties are split
+
+
+def test_stopping_early_is_paid_as_far_as_it_went():
+    pools = [make_pool([0] * 16, id=f"p{i}") for i in range(3)]  # four equal answers are enough
+    (line,) = [m for m in compare(pools, ["adaptive-consistency"]).methods if m.method == "adaptive-consistency"]
+    assert [p.num_samples for p in line.curve] == [1, 2, 4, 8, 16]
+    assert [p.tokens for p in line.curve] == [10, 20, 40, 40, 40]
+    assert line.tokens_per_problem == 40
 
 
 def test_score_quality():
@@ -95,7 +106,8 @@ def test_what_is_left_out_is_said():
         "gini: 1 problem without the score gini",
         "1 problem with ungraded samples: not in the curves, nor in pass@k",
         "curves end at 3 samples, the fewest that a problem has (the most: 4)",
-        "methods whose scores no sample has (they need token statistics): margin",
+        "methods whose scores no sample has (tamis score says what they need): margin",
+        "not recommended, for too few problems have their scores: gini",
     }
     found = lines(result)
     assert "margin" not in found
@@ -191,7 +203,7 @@ def test_curve_sizes():
 @given(
     st.lists(st.integers(-1, 3), min_size=2, max_size=6),
     st.randoms(),
-    st.sampled_from(["borda-self-certainty", "weighted-deepconf", "filtered-deepconf", "self-certainty"]),
+    st.sampled_from(["borda-self-certainty", "weighted-deepconf", "filtered-deepconf", "mean-self-certainty"]),
 )
 def test_curves_equal_brute_force(clusters, random, name):
     method = find_method(name)
@@ -205,7 +217,34 @@ def test_curves_equal_brute_force(clusters, random, name):
         drawn = np.array(list(combinations(range(len(clusters)), k)))
         taken = method.rule(np.array(clusters)[drawn], np.array(distinct)[drawn]).index
         brute = [problem.correct[row[i]] if i >= 0 else 0.0 for row, i in zip(drawn, taken, strict=True)]
-        assert accuracy_at(problem, method, [k], seed=0)[0] == pytest.approx(np.mean(brute))
+        (found,) = expected([problem], [method], [k], seed=0)
+        assert found.accuracy[0, 0] == pytest.approx(np.mean(brute))
+        assert found.num_paid[0, 0] == k
+
+
+def test_problems_of_unlike_size_or_without_the_score_keep_their_rows():
+    scores = {"gini": [0.1, 0.9, 0.2, 0.3], "deepconf": [1.0, 2.0, 3.0, 4.0]}
+    pools = [
+        make_pool([0, 1, 1, 0], scores=scores, id="a"),
+        make_pool([0, 1], id="b"),
+        make_pool([1, 0, 0, 1], scores=scores, id="c"),
+    ]
+    methods = [find_method(name) for name in ("gini", "weighted-deepconf", "baseline", "self-consistency")]
+    together, alone = Collected(methods), [Collected(methods) for _ in pools]
+    for pool, single in zip(pools, alone, strict=True):
+        together.add(pool)
+        single.add(pool)
+    tables = expected(together.problems, [*methods, None], [1, 2], seed=0)
+    for row, single in enumerate(alone):
+        for table, own in zip(tables, expected(single.problems, [*methods, None], [1, 2], seed=0), strict=True):
+            assert table.accuracy[row].tolist() == pytest.approx(own.accuracy[0].tolist(), nan_ok=True)
+    assert (
+        np.isnan(tables[0].accuracy).all(axis=1).tolist()
+        == np.isnan(tables[1].num_paid).all(axis=1).tolist()
+        == [False, True, False]
+    )
+    assert tables[2].num_paid.tolist() == [[1, 1]] * 3
+    assert tables[4].num_paid.tolist() == [[1, 2]] * 3
 
 
 def test_subsets():

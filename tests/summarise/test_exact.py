@@ -157,9 +157,19 @@ def test_auroc(pool):
 
 
 def test_auroc_within_leaves_out_problems_of_one_class():
-    problems = [(np.array([1.0, 2.0]), np.array([0.0, 1.0])), (np.array([9.0, 8.0]), np.array([1.0, 1.0]))]
-    assert calibration.auroc_within(problems) == 1.0
-    assert np.isnan(calibration.auroc_within(problems[1:]))
-    pooled = [np.concatenate(part) for part in zip(*problems, strict=True)]
-    assert calibration.auroc(*pooled) == 1.0
+    scores, y = np.array([1.0, 2.0, 9.0, 8.0]), np.array([0.0, 1.0, 1.0, 1.0])
+    assert calibration.auroc_within(scores, y, np.array([0, 0, 1, 1])) == 1.0
+    assert np.isnan(calibration.auroc_within(scores[2:], y[2:], np.array([1, 1])))
+    assert np.isnan(calibration.auroc_within(np.empty(0), np.empty(0), np.empty(0, dtype=int)))
+    assert calibration.auroc(scores, y) == 1.0
     assert calibration.auroc(np.array([-np.inf, 0.0]), np.array([0.0, 1.0])) == 1.0
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 4), st.integers(-1, 3), st.booleans()), max_size=30))
+def test_auroc_within_is_the_mean_of_aurocs(rows):
+    problem, scores = np.array([r[0] for r in rows], dtype=int), np.array([float(r[1]) for r in rows])
+    scores[scores < 0], y = -np.inf, np.array([float(r[2]) for r in rows])
+    single = [calibration.auroc(scores[problem == i], y[problem == i]) for i in range(5)]
+    expected = np.mean(known) if (known := [value for value in single if not np.isnan(value)]) else np.nan
+    assert calibration.auroc_within(scores, y, problem) == pytest.approx(expected, nan_ok=True)

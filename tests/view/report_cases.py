@@ -48,7 +48,7 @@ def pool_of(texts, answers, reference="4", *, problem="p1", prompt="What is 2 + 
     grades = tuple(Grade(s.key, a, a == reference) for s, a in zip(samples, answers, strict=True))
     seen: dict[str, int] = {}
     clusters = tuple(-1 if a is None else seen.setdefault(a, len(seen)) for a in answers)
-    scores = {"self-certainty": tuple(float(index) for index in range(len(samples)))} if stats else {}
+    scores = {"mean-self-certainty": tuple(float(index) for index in range(len(samples)))} if stats else {}
     return Pool(Problem(problem, prompt, answer=reference), samples, grades, clusters, scores)
 
 
@@ -77,7 +77,7 @@ TYPICAL = (
 def page_of(**fields) -> str:
     values = {
         "title": "A run", "facts": {"model": "tiny"}, "comparison": comparison_of(*TYPICAL), "pools": (), "choices": (),
-        "scorer_for_colour": "self-certainty", "warnings": (),
+        "scorer_for_colour": "mean-self-certainty", "warnings": (),
     }  # fmt: skip
     return render_report(**{**values, **fields})
 

@@ -7,7 +7,8 @@ import pytest
 from view.report_cases import NAN, TYPICAL, Page, comparison_of, method, numbers_of_svg
 
 from tamis.summarise.results import CurvePoint, Interval, MethodResult
-from tamis.view.charts import DASHES, NUM_COLOURS, DifferenceScale, accuracy_chart, accuracy_ticks, chart_lines, difference_mark
+from tamis.view.charts import DASHES, NUM_COLOURS, accuracy_chart, accuracy_ticks, chart_lines
+from tamis.view.differences import DifferenceScale, difference_mark
 
 
 def circles(page: Page) -> list[dict[str, str]]:
@@ -28,7 +29,7 @@ def test_higher_accuracy_lies_higher_and_every_point_carries_its_values():
     dots = [(float(c["data-v"].split("\xa0")[0]), float(c["cy"])) for c in circles(chart)]
     dots.sort()
     assert all(low[1] >= high[1] for low, high in itertools.pairwise(dots))
-    assert circles(chart)[0]["data-i"] != ""
+    assert "95 % interval" in circles(chart)[0]["data-tip"]
     assert {c["data-n"] for c in circles(chart)} == {"1", "2", "4"}
 
 

@@ -12,6 +12,7 @@ from view.report_cases import Page, page_of, pool_of, sample_of, stats_of
 
 from tamis.errors import UsageError
 from tamis.records import Pool, Problem, TokenStats
+from tamis.score import score_pool
 from tamis.view.text import clean
 from tamis.view.tokens import DIGITS, HEAD_CHARS, NUM_CLASSES, STEPS, TAIL_CHARS, TOKEN_CONFIDENCE, UNKNOWN, Scale, token_text
 
@@ -25,7 +26,7 @@ def unpack(packed: str) -> list[list[int]]:
 
 def read(sample, scale=None):
     """(text, tokens, [(shade, text), ...]) of one coloured sample."""
-    page = Page(token_text(sample, scale or Scale.fit("self-certainty", [sample])))
+    page = Page(token_text(sample, scale or Scale.fit("mean-self-certainty", [sample])))
     runs = [(next((c for c in classes if c[0] == "u"), "u0"), text) for classes, text in page.texts]
     packed = "".join(attrs.get("data-t", "") for _, attrs in page.elements)
     return page.text, unpack(packed), runs
@@ -62,9 +63,9 @@ def test_the_packed_numbers_are_those_of_the_tokens():
 
 def test_less_certain_tokens_are_darker_and_the_most_certain_are_plain():
     sample = sample_of("x" * 300, 1)
-    scale = Scale.fit("self-certainty", [sample])
+    scale = Scale.fit("mean-self-certainty", [sample])
     shades = scale.uncertainty(sample.stats)
-    certainty = TOKEN_CONFIDENCE["self-certainty"](sample.stats)
+    certainty = TOKEN_CONFIDENCE["mean-self-certainty"](sample.stats)
     order = np.argsort(-certainty, kind="stable")
     assert (np.diff(shades[order]) >= 0).all()
     assert shades.min() == 0
@@ -91,10 +92,10 @@ def test_any_text_and_any_offsets_give_back_the_cleaned_text(data):
 
 def test_tokens_of_one_character_are_shown_as_the_least_certain_of_them():
     stats = stats_of("xxxx", 5)
-    certainty = TOKEN_CONFIDENCE["self-certainty"](stats)
+    certainty = TOKEN_CONFIDENCE["mean-self-certainty"](stats)
     stats = dataclasses.replace(stats, starts=np.array([0, 1, 1, 1], dtype=np.int32))
     sample = dataclasses.replace(sample_of("a猫", stats=False), stats=stats)
-    _, tokens, _ = read(sample, Scale("self-certainty", float(certainty.min()), float(certainty.max())))
+    _, tokens, _ = read(sample, Scale("mean-self-certainty", float(certainty.min()), float(certainty.max())))
     assert len(tokens) == 2
     assert tokens[1][3] == round(min(certainty[1:]) / 0.01)
 
@@ -107,7 +108,7 @@ def test_characters_beyond_the_basic_plane_count_twice_as_in_a_browser():
 def test_a_very_long_text_shows_its_ends_and_says_what_is_missing():
     text = "".join(chr(0x4E00 + k % 5000) for k in range(HEAD_CHARS + TAIL_CHARS + 4321))
     for stats in (True, False):
-        html = token_text(sample_of(text, stats=stats), Scale("self-certainty", 0.0, 5.0))
+        html = token_text(sample_of(text, stats=stats), Scale("mean-self-certainty", 0.0, 5.0))
         shown = Page(html).text
         assert shown == text[:HEAD_CHARS] + "4,321 characters are not shown here" + text[-TAIL_CHARS:]
         assert html.count("data-t=") == (2 if stats else 0)
@@ -118,17 +119,17 @@ def test_values_that_are_not_numbers_are_unknown_and_plain():
     values = stats.values.copy()
     values[1] = np.nan
     sample = dataclasses.replace(sample_of("ab"), stats=TokenStats(values, stats.ids, stats.starts, stats.vocab_size))
-    _, tokens, runs = read(sample, Scale("self-certainty", 0.0, 1e3))
+    _, tokens, runs = read(sample, Scale("mean-self-certainty", 0.0, 1e3))
     assert tokens[1][1:] == [UNKNOWN] * 4
     assert runs[-1] == ("u0", "b")
     values[:] = -np.inf
-    assert read(sample, Scale("self-certainty", 0.0, 1e3))[0] == "ab"
+    assert read(sample, Scale("mean-self-certainty", 0.0, 1e3))[0] == "ab"
 
 
 def test_one_piece_longer_than_two_digits_can_say():
     stats = stats_of("x", 1)
     sample = dataclasses.replace(sample_of("y" * 8200, stats=False), stats=stats)
-    assert sum(token[0] for token in read(sample, Scale("self-certainty", 0.0, 5.0))[1]) == 8200
+    assert sum(token[0] for token in read(sample, Scale("mean-self-certainty", 0.0, 5.0))[1]) == 8200
 
 
 @pytest.mark.parametrize("name", TOKEN_CONFIDENCE)
@@ -139,8 +140,8 @@ def test_every_named_confidence_colours(name):
 
 
 def test_no_statistics_no_scale_and_an_unknown_name_is_refused():
-    assert Scale.fit("self-certainty", [sample_of("x", stats=False)]) is None
-    assert Scale.fit("self-certainty", []) is None
+    assert Scale.fit("mean-self-certainty", [sample_of("x", stats=False)]) is None
+    assert Scale.fit("mean-self-certainty", []) is None
     with pytest.raises(UsageError, match="gini"):
         Scale.fit("nonsense", [])
 
@@ -152,3 +153,11 @@ def test_all_tokens_equal_need_no_colour():
     assert read(sample)[2] == [("u0", "abc")]
     pool = Pool(Problem("p"), (sample,))
     assert Page(page_of(pools=(pool,))).inside("tokens") == "abc"
+
+
+def test_what_tokens_are_coloured_by_is_the_score_of_that_name():
+    sample = sample_of("some text")
+    pool = pool_of(["some text"], ["4"])
+    for name, per_token in TOKEN_CONFIDENCE.items():
+        (score,) = score_pool(pool, [name])[0][name]
+        assert score == pytest.approx(per_token(sample.stats).mean())

@@ -14,6 +14,7 @@ COMMANDS = {
     "infer": "draw candidates, score them, keep the best: one pass over the model",
     "generate": "draw candidates only",
     "evaluate": "score candidates drawn earlier and keep the best",
+    "score": "add scores to samples that are there: statistics, self-evaluation, judges, rewards",
     "compare": "every method side by side on one pool of samples",
     "grade": "show how one answer was judged against another",
     "doctor": "what works on this machine, and what to install for the rest",

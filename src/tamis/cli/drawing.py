@@ -7,7 +7,7 @@ import asyncio
 import sys
 from collections.abc import Coroutine
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 from tamis.cli import options as shared
 from tamis.cli.progress import ProgressLine
@@ -27,6 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     shared.add_model(parser)
     shared.add_dataset(parser, DEFAULT_DATASET)
     shared.add_sampling(parser)
+    shared.add_adaptive(parser)
     shared.add_prompt(parser)
     shared.add_run(parser)
 
@@ -44,7 +45,8 @@ def dry_run(options: argparse.Namespace) -> int:
 
     config = shared.drawing(options)
     report = check(config)
-    print(f"{report.num_problems} problems x {config.sampling.n} samples, at most {report.max_tokens} tokens")
+    at_most = "at most " if config.adaptive else ""
+    print(f"{report.num_problems} problems x {at_most}{config.sampling.n} samples, at most {report.max_tokens} tokens")
     print(f"run folder: {report.run_path}")
     print("first prompt:")
     print(report.first_prompt)
@@ -61,7 +63,9 @@ def check_output(options: argparse.Namespace) -> None:
 def run_drawing(session: Session, work: Coroutine[Any, Any, Result]) -> Result:
     """Run a workflow over a session under a progress line, and free the session whatever happens."""
     try:
-        with ProgressLine(session.progress, session.num_problems * session.config.sampling.n):
+        total = 0 if session.config.adaptive else session.num_problems * session.config.sampling.n
+        with ProgressLine(session.progress, total) as line:
+            session.watch = line.follow
             return asyncio.run(work)
     except KeyboardInterrupt:
         done = session.folder.num_finished
@@ -78,3 +82,17 @@ def run_drawing(session: Session, work: Coroutine[Any, Any, Result]) -> Result:
             lost = session.progress.samples_damaged
             print(f"warning: {lost} samples could not be read again; the same command draws them anew", file=sys.stderr)
         print_bad_rows(session.bad_rows)
+
+
+def print_spent(session: Session, file: TextIO | None = None) -> None:
+    """What adaptive sampling has drawn and what it has spared."""
+    spent, adaptive = session.spent, session.config.adaptive
+    if adaptive is None or not spent.num_samples:
+        return
+    print(
+        f"{adaptive.rule}: {spent.num_samples} samples of {spent.budget_samples} "
+        f"({100 * spent.num_samples / spent.budget_samples:.1f} %), {spent.num_tokens} tokens of about "
+        f"{spent.budget_tokens:.0f} ({100 * spent.num_tokens / max(spent.budget_tokens, 1):.1f} %); "
+        f"the budget is {session.config.sampling.n} samples a problem",
+        file=file,
+    )

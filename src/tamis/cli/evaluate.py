@@ -7,10 +7,13 @@ import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tamis.cli.options import share
+from tamis.cli import asking
+from tamis.cli.options import add_model, add_prompt, prompt
+from tamis.cli.progress import ProgressLine
 from tamis.cli.tables import print_bad_rows, print_comparison
 from tamis.config import Choosing
 from tamis.errors import EXIT_DONE, EXIT_INCOMPLETE
+from tamis.sample import Progress
 
 if TYPE_CHECKING:
     from tamis.workflows.best_of_n import Outcome
@@ -22,21 +25,21 @@ EXAMPLE = """tamis generate --model-path embedded --dataset demo --limit 20 --te
 def add_choosing(parser: argparse.ArgumentParser) -> None:
     """How the best is chosen."""
     group = parser.add_argument_group("choosing")
-    group.add_argument("--method", default=Choosing().method, help="see tamis compare --list (default: %(default)s)")
     group.add_argument(
-        "--alpha",
-        type=share,
-        default=Choosing().alpha,
-        help="weight of self-certainty against negative entropy inside each step (default: %(default)s)",
+        "--method", help=f"see tamis compare --list (default: {Choosing().method}; after --adaptive, the vote of its rule)"
     )
+    group.add_argument("--key-steps", action="store_true", help="say in the best file which steps of each answer decide")
+    asking.add_scores(parser)
+    asking.add_askers(parser)
 
 
 def choosing(options: argparse.Namespace) -> Choosing:
     """The configuration of the choice."""
     from tamis.select import find_method
 
-    find_method(options.method)
-    return Choosing(method=options.method, alpha=options.alpha)
+    method = options.method or getattr(options, "adaptive", None) or Choosing().method
+    find_method(method)
+    return Choosing(method=method, scores=asking.score_settings(options), seed=options.seed, key_steps=options.key_steps)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,13 +51,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--output-dir", type=Path, metavar="FOLDER", help="where the best file goes (default: beside the candidates)"
     )
     add_choosing(parser)
+    group = parser.add_argument_group("samples that lack what the method needs")
+    group.add_argument("--fork", action="store_true", help="ask anew where another model was asked before, and keep both")
+    group.add_argument("--seed", type=int, default=0, help="of subsets and of a judge's replies (default: %(default)s)")
+    add_model(parser)
+    add_prompt(parser)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Choose, write the best file, print the accuracies."""
-    from tamis.workflows.best_of_n import evaluate
+    """Score what is not scored, choose, write the best file, print the accuracies."""
+    from tamis.workflows.best_of_n import evaluate, needs_of_choice
+    from tamis.workflows.earlier import Earlier
+    from tamis.workflows.scoring import score_earlier
 
-    outcome = asyncio.run(evaluate(options.candidates, choosing(options), options.output_dir))
+    chosen = choosing(options)
+    earlier = Earlier(options.candidates)
+    asked = asking.asking(options, asking.model_settings(options, options.model_path, options.engine))
+
+    async def work() -> Outcome:
+        with ProgressLine(Progress(), 0) as line:
+            await score_earlier(earlier, needs_of_choice(chosen), asked, prompt(options), line.follow)
+        return await evaluate(earlier, chosen, options.output_dir)
+
+    outcome = asyncio.run(work())
     print_bad_rows(outcome.bad_rows)
     return finish(outcome)
 

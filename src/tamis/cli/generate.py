@@ -29,5 +29,6 @@ def run(options: argparse.Namespace) -> int:
     candidates, _ = result_files(session, options.output_dir)
     print(f"Generating candidates -> {candidates}", flush=True)
     drawing.run_drawing(session, generate(session, options.output_dir))
+    drawing.print_spent(session)
     print(f"✅ Done! Candidates saved to: {candidates}")
     return EXIT_INCOMPLETE if session.bad_rows or session.progress.samples_failed else EXIT_DONE

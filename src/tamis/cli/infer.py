@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 
-from tamis.cli import drawing
+from tamis.cli import asking, drawing
 from tamis.cli.evaluate import add_choosing, choosing, finish
 from tamis.cli.options import drawing as drawing_config
 from tamis.errors import UsageError
@@ -23,17 +24,22 @@ def run(options: argparse.Namespace) -> int:
     """Draw, choose, write both files, print the accuracies."""
     if options.dry_run:
         return drawing.dry_run(options)
-    from tamis.select import find_method
-    from tamis.workflows.best_of_n import infer, result_files
+    from tamis.score import HIDDEN_STATES, STATISTICS
+    from tamis.workflows.best_of_n import infer, needs_of_choice, result_files
     from tamis.workflows.drawing import Session
+    from tamis.workflows.models import model_of
 
     chosen = choosing(options)
-    if options.token_stats == "none" and find_method(chosen.method).scorer:
-        raise UsageError(f"the method {chosen.method} needs token statistics", "Leave --token-stats none out")
+    needs = needs_of_choice(chosen)
+    if options.token_stats == "none" and STATISTICS in needs:
+        what = "--key-steps" if chosen.key_steps else f"the method {chosen.method}"
+        raise UsageError(f"{what} needs token statistics", "Leave --token-stats none out")
     drawing.check_output(options)
-    session = Session(drawing_config(options))
+    config = replace(drawing_config(options), hidden_states=HIDDEN_STATES in needs)
+    session = Session(config)
     candidates, best = result_files(session, options.output_dir, chosen)
     print(f"[1/2] Generating candidates -> {candidates}", flush=True)
     print(f"[2/2] Evaluating and selecting best answers -> {best}", flush=True)
-    outcome = drawing.run_drawing(session, infer(session, chosen, options.output_dir))
+    outcome = drawing.run_drawing(session, infer(session, chosen, asking.asking(options, model_of(config)), options.output_dir))
+    drawing.print_spent(session)
     return finish(outcome)

@@ -5,13 +5,18 @@ from __future__ import annotations
 import argparse
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
-from tamis.config import Drawing
+from tamis.config import AdaptiveRule, AdaptiveSampling, Drawing
 from tamis.engines import ENGINES
 from tamis.errors import UsageError
 from tamis.prompts import MATH_PROMPT, PromptTemplate
 from tamis.records import Sampling
+
+MAX_SAMPLES = 40
+"""Candidates a problem at most, as in the papers on adaptive sampling."""
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:
@@ -42,9 +47,12 @@ def add_dataset(parser: argparse.ArgumentParser, default: str) -> None:
         help="JSONL, CSV, Parquet or text file (also .gz, .zst), a built-in set (demo), or a hub name (default: %(default)s)",
     )
     group.add_argument("--split", default="test", help="split of a hub dataset (default: %(default)s)")
-    group.add_argument(
-        "--limit", "--subset-size", "--max-samples", type=positive, metavar="N", help="only the first N problems"
-    )
+    group.add_argument("--limit", "--subset-size", type=positive, metavar="N", help="only the first N problems")
+    add_fields(group)
+
+
+def add_fields(group: argparse._ActionsContainer) -> None:
+    """Columns of unusual names."""
     group.add_argument("--problem-field", metavar="FIELD", help="field that holds the problem, when its name is unusual")
     group.add_argument("--answer-field", metavar="FIELD", help="field that holds the reference answer")
     group.add_argument("--id-field", metavar="FIELD", help="field that holds the id")
@@ -60,10 +68,10 @@ def add_sampling(parser: argparse.ArgumentParser, *, n: int = 4, temperature: fl
         "--n",
         dest="n",
         type=positive,
-        default=n,
         metavar="N",
-        help="candidates a problem (default: %(default)s)",
+        help=f"candidates a problem (default: {n})",
     )
+    parser.set_defaults(default_n=n)
     group.add_argument("--temperature", type=float, default=temperature, help="0 is greedy (default: %(default)s)")
     group.add_argument("--top-p", type=float, default=1.0, help="nucleus share (default: off)")
     group.add_argument("--top-k", type=int, default=0, help="keep the k likeliest tokens (default: off)")
@@ -71,6 +79,25 @@ def add_sampling(parser: argparse.ArgumentParser, *, n: int = 4, temperature: fl
     group.add_argument("--max-tokens", type=positive, default=max_tokens, help="tokens a candidate (default: %(default)s)")
     group.add_argument("--stop", action="append", default=[], metavar="TEXT", help="stop string; may be given several times")
     group.add_argument("--seed", type=int, default=0, help="seed of the run (default: %(default)s)")
+
+
+def add_adaptive(parser: argparse.ArgumentParser) -> None:
+    """When a problem has candidates enough."""
+    group = parser.add_argument_group("adaptive sampling (instead of -n)")
+    group.add_argument(
+        "--adaptive",
+        choices=get_args(AdaptiveRule),
+        help="draw a problem's candidates only until their answers settle which one wins, by this rule",
+    )
+    group.add_argument(
+        "--max-samples", type=positive, metavar="N", help=f"candidates a problem at most (default: {MAX_SAMPLES})"
+    )
+    group.add_argument(
+        "--adaptive-threshold",
+        type=float,
+        metavar="P",
+        help=f"how sure it must be, between 0.5 and 1; esc takes none (default: {AdaptiveSampling('esc').threshold})",
+    )
 
 
 def add_prompt(parser: argparse.ArgumentParser) -> None:
@@ -105,6 +132,7 @@ def drawing(options: argparse.Namespace, *, default_model: str | None = None) ->
         raise UsageError(
             "no model is given", "Use --model-path FOLDER, or --model-path embedded to try Tamis without a download"
         )
+    adaptive = _adaptive(options)
     return Drawing(
         model=model,
         engine=options.engine,
@@ -117,12 +145,30 @@ def drawing(options: argparse.Namespace, *, default_model: str | None = None) ->
         limit=options.limit,
         fields=field_names(options),
         sampling=_sampling(options),
-        prompt=_prompt(options),
+        prompt=prompt(options),
         run=options.run,
         resume=options.resume,
         fork=options.fork,
         token_stats=options.token_stats,
+        adaptive=adaptive,
     )
+
+
+def _adaptive(options: argparse.Namespace) -> AdaptiveSampling | None:
+    rule, threshold = options.adaptive, options.adaptive_threshold
+    if rule is None:
+        if options.max_samples or threshold:
+            name = "--max-samples" if options.max_samples else "--adaptive-threshold"
+            raise UsageError(f"{name} needs --adaptive", "Give a rule; candidates are counted by -n, problems by --limit")
+        return None
+    if options.n:
+        raise UsageError("-n and --adaptive exclude each other", "Give --max-samples")
+    if threshold is not None and (rule == "esc" or not 0.5 < threshold < 1):
+        raise UsageError(f"--adaptive-threshold is {threshold:g}", "It must lie between 0.5 and 1, and esc takes none")
+    if rule == "deepconf-online" and options.token_stats == "none":
+        raise UsageError("--adaptive deepconf-online needs token statistics", "Leave --token-stats none out")
+    settings = AdaptiveSampling(rule, window=getattr(options, "window", "auto"))
+    return settings if threshold is None else replace(settings, threshold=threshold)
 
 
 def field_names(options: argparse.Namespace) -> dict[str, str]:
@@ -151,20 +197,30 @@ def _sampling(options: argparse.Namespace) -> Sampling:
         min_p=options.min_p,
         max_tokens=options.max_tokens,
         stop=tuple(options.stop),
-        n=options.n,
+        n=(options.max_samples or MAX_SAMPLES) if options.adaptive else options.n or options.default_n,
         seed=options.seed,
     )
 
 
-def _prompt(options: argparse.Namespace) -> PromptTemplate:
-    template = options.prompt_template or MATH_PROMPT
-    if template.startswith("@"):
-        path = Path(template[1:])
-        try:
-            template = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(f"--prompt-template: cannot read {path}: {error}", "Give a text, or @FILE") from None
+def prompt(options: argparse.Namespace) -> PromptTemplate:
+    """The prompt."""
+    template = read_text("--prompt-template", options.prompt_template) if options.prompt_template else MATH_PROMPT
     return PromptTemplate(template, options.system_prompt, options.no_chat_template)
+
+
+def read_text(option: str, text: str) -> str:
+    """A text, or what is in the file after an @.
+
+    Raises:
+        UsageError: The file cannot be read.
+    """
+    if not text.startswith("@"):
+        return text
+    path = Path(text[1:])
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{option}: cannot read {path}: {error}", "Give a text, or @FILE") from None
 
 
 def positive(text: str) -> int:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -23,6 +25,7 @@ class ProgressLine:
     def __init__(self, progress: Progress, num_samples: int) -> None:
         self._progress = progress
         self._total = num_samples
+        self._label = ""
         self._seen, self._seen_at = 0, 0.0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._show, daemon=True)
@@ -36,6 +39,18 @@ class ProgressLine:
         self._stop.set()
         self._thread.join()
 
+    @contextmanager
+    def follow(self, label: str, progress: Progress, total: int) -> Iterator[None]:
+        """Show other counts while the block runs: those of a later stage."""
+        before = (self._label, self._progress, self._total, self._seen, self._seen_at)
+        progress.started = time.monotonic()
+        self._label, self._progress, self._total, self._seen = f"{label}: ", progress, total, 0
+        try:
+            yield
+        finally:
+            self._say_last()
+            self._label, self._progress, self._total, self._seen, self._seen_at = before
+
     def _show(self) -> None:
         from rich.console import Console
 
@@ -45,6 +60,9 @@ class ProgressLine:
         else:
             while not self._stop.wait(_PLAIN_S):
                 print(self.line(), file=sys.stderr, flush=True)
+        self._say_last()
+
+    def _say_last(self) -> None:
         if self._progress.samples_done + self._progress.samples_failed:
             print(self.line(), file=sys.stderr, flush=True)
 
@@ -64,12 +82,17 @@ class ProgressLine:
             self._seen, self._seen_at = drawn, time.monotonic()
         elapsed = max(self._seen_at - now.started, 1e-9)  # what follows the last sample is not sampling
         finished = drawn + now.samples_reused
-        parts = [f"{finished}/{self._total} samples" + (f" ({now.samples_reused} reused)" if now.samples_reused else "")]
+        reused = f" ({now.samples_reused} reused)" if now.samples_reused else ""
+        of_all = f"/{self._total}" if self._total else ""  # adaptive sampling does not know beforehand
+        parts = [f"{self._label}{finished}{of_all} samples{reused}"]
         if drawn:
             rate = drawn / elapsed
-            left = int((self._total - finished) / rate)
-            parts += [f"{rate:.1f}/s", f"{now.tokens / elapsed:.0f} tokens/s", f"{left // 60}:{left % 60:02d} left"]
+            tokens = [f"{now.tokens / elapsed:.0f} tokens/s"] if now.tokens else []
+            parts += [f"{rate:.1f}/s", *tokens]
+            if self._total:
+                left = int((self._total - finished) / rate)
+                parts.append(f"{left // 60}:{left % 60:02d} left")
         parts.append(f"{now.samples_failed} failed")
-        if now.samples_done:
+        if now.tokens:
             parts.append(f"{100 * now.samples_truncated / now.samples_done:.1f} % truncated")
         return "  ".join(parts)

@@ -20,6 +20,7 @@ def open_engine(
     device: str = "auto",
     dtype: str = "auto",
     token_stats: bool = True,
+    hidden_states: bool = False,
     trust_remote_code: bool = False,
 ) -> Engine:
     """The engine `name` over `model`: a folder or hub name for `hf`, a JSON file of answers for `scripted`.
@@ -38,10 +39,11 @@ def open_engine(
             device=device,
             dtype=dtype,
             token_stats=token_stats,
+            hidden_states=hidden_states,
             trust_remote_code=trust_remote_code,
         )
     if name == "scripted":
         from tamis.engines.scripted import ScriptedEngine
 
-        return ScriptedEngine.from_file(model, token_stats=token_stats)
+        return ScriptedEngine.from_file(model, token_stats=token_stats, hidden_states=hidden_states)
     raise UsageError(f"unknown engine: {name}", f"Choose one of: {', '.join(ENGINES)}")

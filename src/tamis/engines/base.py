@@ -1,4 +1,4 @@
-"""The one seam between Tamis and models: requests in, samples out as they finish.
+"""The seams between Tamis and models: `Engine` (requests in, samples out) and `Reader` (texts in, what a model makes of them).
 
 An engine is an object with a `describe` and a `stream`. `stream` pulls requests only as fast as it can place them (that is
 the back pressure) and yields each sample the moment it is finished, in any order. What one draw gives depends on its
@@ -8,10 +8,10 @@ that breaks as a whole raises `EngineError`.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
-from tamis.records import Request, Sample
+from tamis.records import Question, Reading, Request, Sample, Verdict
 
 
 @runtime_checkable
@@ -31,4 +31,20 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Free the model. Idempotent."""
+        ...
+
+
+@runtime_checkable
+class Reader(Protocol):
+    """What scores need of a model that can be shown a text; an engine may be one too.
+
+    Both methods pull lazily, yield in any order, and give each item once; what cannot be read comes with an `error`.
+    """
+
+    def read(self, readings: AsyncIterator[Reading]) -> AsyncGenerator[Sample, None]:
+        """Each sample with the statistics and the chain that drawing it would have given; the text is not changed."""
+        ...
+
+    def ask(self, groups: AsyncIterator[Sequence[Question]]) -> AsyncGenerator[Verdict, None]:
+        """The answer to each question, after each of its parts; the questions of a group share one `lead`."""
         ...

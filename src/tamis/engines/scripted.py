@@ -1,7 +1,7 @@
 """A model that says what it is told to: for tests, examples and trying out a pipeline without weights.
 
 Every draw is answered from a script, one token a character, as a slow or a faulty model would: with delays, with failures,
-with token statistics that obey the laws of real ones. What a draw gives depends on its request and its seed alone.
+with token statistics and chains that obey the laws of real ones. What a draw gives depends on its request and its seed alone.
 """
 
 from __future__ import annotations
@@ -9,14 +9,31 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import replace
+from itertools import accumulate
 from pathlib import Path
 from random import Random
 from typing import Any, Self
 
 import numpy as np
 
+from tamis.engines.chains import chain_row
+from tamis.engines.watch import tokens_until_cut
 from tamis.errors import EngineError
-from tamis.records import STATISTICS, Draw, Failure, FinishReason, Request, Sample, TokenStats
+from tamis.records import (
+    STATISTICS,
+    Draw,
+    EmbeddingChain,
+    Failure,
+    FinishReason,
+    Question,
+    Reading,
+    Request,
+    Sample,
+    TokenStats,
+    Verdict,
+)
+from tamis.steps import split_steps
 
 Answer = str | Failure | Sample
 """What a script says to one draw: a text, a failure, or the whole sample as it shall be yielded."""
@@ -25,40 +42,55 @@ Script = Callable[[Request, Draw], Answer] | Mapping[str, Sequence[Answer]] | Se
 """A function of request and draw; or the answers to each problem, by its id; or the same answers to all. Answers are taken
 by sample index, from the first again when they run out; a problem that has none fails."""
 
+Opinion = Callable[[Question], Sequence[float] | Failure]
+"""What is thought of a question: a number for each part, or a failure."""
+
 VOCAB_SIZE = 32
+NUM_LAYERS, HIDDEN_SIZE = 3, 8
 
 
 class ScriptedEngine:
-    """Answers from a script; see `Script`. Counts what it was asked: `num_requests`, `num_draws`."""
+    """Answers from a script; see `Script`. It is a `Reader` too.
+
+    Counts what it was asked: `num_requests`, `num_draws`, `num_read` (samples), `num_questions`.
+    """
 
     def __init__(
         self,
         script: Script,
         *,
         token_stats: bool = False,
+        hidden_states: bool = False,
         delay: float | Callable[[Draw], float] = 0.0,
         max_draws_in_flight: int = 16,
         break_after: int | None = None,
+        opinion: Opinion | None = None,
     ) -> None:
         """Prepare the script.
 
         Args:
             script: What to say.
             token_stats: Give each text token statistics, drawn from the seed (`random_stats`).
+            hidden_states: Give each text a chain of embedding, drawn from the seed (`random_chain`).
             delay: Seconds that each draw takes, or a function of the draw; a number is spread by up to half, by the seed.
             max_draws_in_flight: Draws admitted and not yet handed over.
             break_after: Raise `EngineError` once so many samples are handed over.
+            opinion: What to say when asked; by default numbers drawn from the question's key and the text so far.
         """
         self._script = script
         self._token_stats = token_stats
+        self._hidden_states = hidden_states
         self._delay = delay
         self._max_draws_in_flight = max_draws_in_flight
         self._break_after = break_after
+        self._opinion = opinion or _random_opinion
         self.num_requests = 0
         self.num_draws = 0
+        self.num_read = 0
+        self.num_questions = 0
 
     @classmethod
-    def from_file(cls, path: str | Path, *, token_stats: bool = False) -> Self:
+    def from_file(cls, path: str | Path, *, token_stats: bool = False, hidden_states: bool = False) -> Self:
         """Read a script: JSON with `answers` (a list, or lists by problem id) and, if it shall take time, `delay_s`.
 
         Raises:
@@ -66,7 +98,8 @@ class ScriptedEngine:
         """
         try:
             script = json.loads(Path(path).read_text(encoding="utf-8"))
-            return cls(script["answers"], token_stats=token_stats, delay=script.get("delay_s", 0.0))
+            options: dict[str, Any] = {"token_stats": token_stats, "hidden_states": hidden_states}
+            return cls(script["answers"], **options, delay=script.get("delay_s", 0.0))
         except OSError as error:
             raise EngineError(f"cannot read the script {path}: {error.strerror}", "Name a JSON file") from error
         except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -123,6 +156,24 @@ class ScriptedEngine:
         except ExceptionGroup as errors:  # of `requests`: the draws raise nothing
             finished.put_nowait(errors.exceptions[0])
 
+    async def read(self, readings: AsyncIterator[Reading]) -> AsyncGenerator[Sample, None]:
+        """Give each sample what drawing it with `token_stats` would have given; see `Reader`."""
+        async for reading in readings:
+            for sample in reading.samples:
+                self.num_read += 1
+                if not sample.error:
+                    stats, chain = random_stats(sample.text, sample.seed), self._chain(sample.text, sample.seed)
+                    sample = replace(sample, stats=stats, chain=chain)
+                yield sample
+
+    async def ask(self, groups: AsyncIterator[Sequence[Question]]) -> AsyncGenerator[Verdict, None]:
+        """Say what `opinion` says; see `Reader`."""
+        async for questions in groups:
+            for question in questions:
+                self.num_questions += 1
+                said = self._opinion(question)
+                yield Verdict(question.key, (), said) if isinstance(said, Failure) else Verdict(question.key, tuple(said))
+
     def close(self) -> None:
         """Nothing to free."""
 
@@ -149,14 +200,21 @@ class ScriptedEngine:
         if isinstance(answer, Failure):
             return Sample(*identity, finish_reason="error", prompt_tokens=prompt_tokens, error=answer)
         text, finish_reason = _cut(answer, sampling.stop, sampling.max_tokens)
+        stats = random_stats(text, draw.seed) if self._token_stats else None
+        if stats and request.watch and (length := tokens_until_cut(stats, request.watch)):
+            text, finish_reason, stats = text[:length], "cut", random_stats(text[:length], draw.seed)
         return Sample(
             *identity,
             parts=(text,) if text else (),
             finish_reason=finish_reason,
             prompt_tokens=prompt_tokens,
             completion_tokens=len(text),
-            stats=random_stats(text, draw.seed) if self._token_stats else None,
+            stats=stats,
+            chain=self._chain(text, draw.seed),
         )
+
+    def _chain(self, text: str, seed: int) -> EmbeddingChain | None:
+        return random_chain(text, seed) if self._hidden_states and text else None
 
 
 def _cut(text: str, stop: Sequence[str], max_tokens: int) -> tuple[str, FinishReason]:
@@ -166,6 +224,12 @@ def _cut(text: str, stop: Sequence[str], max_tokens: int) -> tuple[str, FinishRe
     if ends:
         return generated[: min(ends)], "stop"
     return generated, "length" if len(text) >= max_tokens else "stop"
+
+
+def _random_opinion(question: Question) -> list[float]:
+    """A number for each part, drawn from the key and the text so far."""
+    texts = accumulate(question.parts)
+    return [Random(f"{question.key} {text}").random() for text in texts]
 
 
 def random_stats(text: str, seed: int) -> TokenStats:
@@ -189,3 +253,11 @@ def random_stats(text: str, seed: int) -> TokenStats:
     }
     columns = np.stack([values[name] for name in STATISTICS], axis=1).astype(np.float32)  # (T, 9)
     return TokenStats(columns, ids, np.arange(num_tokens, dtype=np.int32), VOCAB_SIZE)
+
+
+def random_chain(text: str, seed: int) -> EmbeddingChain:
+    """The chain of a text, not empty, whose tokens are its characters; the mean states of its steps are drawn from a seed."""
+    steps = split_steps(text)
+    means = np.random.default_rng([seed, 1]).normal(size=(len(steps), NUM_LAYERS + 1, HIDDEN_SIZE))
+    whole = np.average(means, axis=0, weights=[end - start for start, end in steps])  # (L + 1, d)
+    return EmbeddingChain(chain_row(np.concatenate((whole[None], means))).astype(np.float32))

@@ -1,6 +1,6 @@
 """Text -> answer -> right or wrong: extraction, equivalence, clusters of equal answers."""
 
-from tamis.grade.extract import extract_answer
+from tamis.grade.extract import answer_of, extract_answer
 from tamis.grade.grader import Grader, Verdict
 
-__all__ = ["Grader", "Verdict", "extract_answer"]
+__all__ = ["Grader", "Verdict", "answer_of", "extract_answer"]

@@ -20,6 +20,7 @@ from __future__ import annotations
 import re
 
 from tamis.grade.normalise import closes_at_end
+from tamis.records import Sample
 
 _TAIL = 4000  # characters at the end in which rules 6 and 7 look
 _LONGEST = 2000  # a phrase after "the answer is" is looked at no further than this
@@ -73,6 +74,13 @@ def extract_answer(text: str, *, complete: bool = True) -> str | None:
     if closed and (answer := _find(after, complete=complete)) is not None:
         return answer
     return _find(text, complete=complete)
+
+
+def answer_of(sample: Sample) -> str | None:
+    """The answer that a sample gives; none when it failed or was given up half-way, whatever stands in its text."""
+    if sample.error or sample.finish_reason == "cut":
+        return None
+    return extract_answer(sample.text, complete=not sample.truncated)
 
 
 def _find(text: str, *, complete: bool) -> str | None:

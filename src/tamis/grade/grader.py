@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from types import TracebackType
 
 from tamis.grade.compare import same
-from tamis.grade.extract import extract_answer
+from tamis.grade.extract import answer_of
 from tamis.grade.normalise import LONGEST, canonical, tidy
 from tamis.grade.prose import choice, chosen, reduced
 from tamis.grade.reading import locale_decimal, read
@@ -138,12 +138,13 @@ class Grader:
     async def grade(self, sample: Sample, gold: str | None) -> Grade:
         """The grade of one sample.
 
-        Without an answer in the text: `correct` False, reason `no_answer`. Not graded (`correct` None): a failed sample
-        (`engine_error`), a problem without reference (`no_reference`), a comparison that takes too long (`timeout`).
+        Without an answer in the text, or given up half-way (`cut`): `correct` False, reason `no_answer`. Not graded (`correct`
+        None): a failed sample (`engine_error`), a problem without reference (`no_reference`), a comparison that takes too long
+        (`timeout`).
         """
         if sample.error is not None:
             return Grade(sample.key, None, None, "engine_error")
-        answer = extract_answer(sample.text, complete=not sample.truncated)
+        answer = answer_of(sample)
         if gold is None:
             return Grade(sample.key, answer, None, "no_reference")
         if answer is None:

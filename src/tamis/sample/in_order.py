@@ -8,8 +8,10 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 from tamis.errors import InputError
-from tamis.records import Pool, Problem, Prompt, Sampling, sample_keys
+from tamis.identity import sample_keys
+from tamis.records import Pool, Problem, Prompt, Sampling
 from tamis.sample.loop import sample
+from tamis.sample.pending import Adaptive, Pending
 from tamis.sample.progress import Progress
 
 if TYPE_CHECKING:
@@ -26,12 +28,13 @@ async def sample_in_order(
     prompt: Callable[[Problem], Prompt],
     progress: Progress,
     max_problems_in_flight: int = 64,
+    adaptive: Adaptive | None = None,
 ) -> AsyncGenerator[Pool, None]:
     """Every problem once, in order, with all its samples: drawn now where owed, from the folder where finished.
 
     As `sample`, save that `problems` opens the source anew at each call: the engine's walk is far ahead of the caller's where
-    much is finished, and what lies between them is not kept. A pool has fewer samples than n where the folder's are damaged
-    (see `RunFolder.warnings`): `progress.samples_damaged` counts them, and the next run draws them.
+    much is finished, and what lies between them is not kept. A pool has fewer samples than it should where the folder's are
+    damaged (see `RunFolder.warnings`): `progress.samples_damaged` counts them, and the next run draws them.
 
     Raises:
         InputError: The two walks differ: the source changed meanwhile. What was drawn is kept.
@@ -45,6 +48,7 @@ async def sample_in_order(
         progress=progress,
         max_problems_in_flight=max_problems_in_flight,
         in_order=True,
+        adaptive=adaptive,
     )
     async with aclosing(drawn):
         new = await anext(drawn, None)
@@ -54,8 +58,15 @@ async def sample_in_order(
                 new = await anext(drawn, None)
                 continue
             await asyncio.sleep(0)  # a long stretch of finished problems must not keep the loop from all else
-            old = next(pools([problem], run, sampling, prompt=prompt))
-            progress.samples_damaged += sampling.n - len(old.samples)
+            if adaptive is None:
+                old = next(pools([problem], run, sampling, prompt=prompt))
+                progress.samples_damaged += sampling.n - len(old.samples)
+            else:
+                asked = prompt(problem)
+                pending = Pending(problem, asked, sampling, sample_keys(problem.id, asked, sampling, range(sampling.n)))
+                owed = await pending.advance(run, adaptive, again=False)
+                progress.samples_damaged += len(owed.draws) if owed else 0
+                old = pending.pool()
             yield old
         if new is not None:
             raise InputError("the problems changed while they were read", "Run the same command again")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any
 
-from tamis.engines.base import Engine
-from tamis.records import Request, Sample
+from tamis.engines.base import Engine, Reader
+from tamis.errors import UsageError
+from tamis.records import Question, Reading, Request, Sample, Verdict
 
 
 class LazyEngine:
@@ -41,6 +42,21 @@ class LazyEngine:
         async with aclosing(self.open().stream(all_requests())) as stream:
             async for sample in stream:
                 yield sample
+
+    def read(self, readings: AsyncIterator[Reading]) -> AsyncGenerator[Sample, None]:
+        """What the engine reads; opens it."""
+        return self._reader().read(readings)
+
+    def ask(self, groups: AsyncIterator[Sequence[Question]]) -> AsyncGenerator[Verdict, None]:
+        """What the engine answers; opens it."""
+        return self._reader().ask(groups)
+
+    def _reader(self) -> Reader:
+        engine = self.open()
+        if not isinstance(engine, Reader):
+            name = engine.describe().get("engine", "this")
+            raise UsageError(f"the {name} engine cannot read texts again", "Use --engine hf")
+        return engine
 
     def close(self) -> None:
         """Free the model, if it was ever loaded. Idempotent."""

@@ -1,5 +1,16 @@
 """Samples -> scores: each scorer a pure function, one file a family."""
 
-from tamis.score.registry import SCORERS, Scorer, ScoreSettings, missing_reason, score_pool, with_scores
+from tamis.config import ScoreSettings
+from tamis.score.registry import FREE, HIDDEN_STATES, SCORERS, STATISTICS, Scorer, missing_reason, score_pool, with_scores
 
-__all__ = ["SCORERS", "ScoreSettings", "Scorer", "missing_reason", "score_pool", "with_scores"]
+__all__ = [
+    "FREE",
+    "HIDDEN_STATES",
+    "SCORERS",
+    "STATISTICS",
+    "ScoreSettings",
+    "Scorer",
+    "missing_reason",
+    "score_pool",
+    "with_scores",
+]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tamis.score.steps import Span, step_ids
+from tamis.steps import Span, step_ids
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -2,7 +2,10 @@
 
 To add a scorer: write a function of a `Trace`, add a line to `SCORERS`, and show in tests/score/ what it gives.
 Left out because they rank samples exactly as one that is here: perplexity (logprob), cross-entropy to uniform
-(self-certainty), 1 - H / ln V (neg-entropy). neg-dp is here: a mean of exp(H) does not rank as a mean of H.
+(mean-self-certainty), 1 - H / ln V (neg-entropy). neg-dp is here: a mean of exp(H) does not rank as a mean of H.
+
+`self-certainty`, `entropy`, `coe-c` and `self-eval` are the blends of the best-of-N workflow, step by step; what the papers
+define over a whole answer is mean-self-certainty, neg-entropy, coe-r and coe-c-whole.
 """
 
 from __future__ import annotations
@@ -11,42 +14,60 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
+import numpy as np
+
+from tamis.config import ScoreSettings
 from tamis.records import Pool, Sample, Score, TokenStats, Unscored
-from tamis.score import sequence, steps, tokens
+from tamis.score import coe, cot_decoding, online, reward, sequence, steps, tokens
+from tamis.steps import split_steps, step_ids
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
 KANG = "Kang et al. 2025, arXiv 2502.18581"
 DEEPCONF = "Fu et al. 2025, arXiv 2508.15260"
+COE = "Wang et al. 2024, arXiv 2410.13640"
+SELF_EVAL = "Xie et al. 2023, arXiv 2305.00633"
+STEPS = "docs/methods.md section 5"
 
-
-@dataclass(frozen=True, slots=True)
-class ScoreSettings:
-    """What can be set about scores; the defaults are those of docs/methods.md."""
-
-    alpha: float = 0.4  # `infer`: self-certainty against negative entropy
-    normalize: Literal["none", "zscore"] = "none"  # `infer`: bring both parts to one scale within each problem first
-    lambda_weight: float = 0.5  # `lambda-*`: step probability against confidence
-    window: int | Literal["auto"] = "auto"  # `deepconf-*`: tokens a group
+STATISTICS, HIDDEN_STATES = "statistics", "hidden states"
+"""What a scorer may need of a sample besides its text; all else that it needs is a verdict of that name."""
 
 
 @dataclass(frozen=True, eq=False)
 class Trace:
-    """What a scorer sees of a sample: its statistics (T >= 1), its text, and what its problem and the settings fix."""
+    """What a scorer sees of a sample, which has all that the scorer needs, and what its problem and the settings fix."""
 
-    stats: TokenStats
-    text: str
+    sample: Sample
     window: int
     settings: ScoreSettings
+
+    @property
+    def stats(self) -> TokenStats:
+        """The token statistics, T >= 1."""
+        assert self.sample.stats is not None
+        return self.sample.stats
 
     @cached_property
     def step_id(self) -> NDArray[np.intp]:
         """The step in which each token begins, (T,)."""
-        return steps.step_ids(self.stats.starts, steps.split_steps(self.text))
+        return step_ids(self.stats.starts, split_steps(self.sample.text))
+
+    @cached_property
+    def filled_steps(self) -> NDArray[np.intp]:
+        """The steps in which tokens begin, (K,)."""
+        return np.unique(self.step_id)
+
+    def chain(self) -> NDArray[np.float64]:
+        """The rows of the chain of embedding, (1 + steps, 2 L + 2)."""
+        assert self.sample.chain is not None
+        return self.sample.chain.values.astype(np.float64)
+
+    def verdict(self, asked: str) -> NDArray[np.float64]:
+        """The numbers that the model asked gave, (parts,)."""
+        return np.array(self.sample.verdicts[asked], dtype=np.float64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +77,8 @@ class Scorer:
     values: Callable[[Sequence[Trace]], Sequence[float]]
     description: str
     source: str
+    needs: tuple[str, ...] = (STATISTICS,)
+    is_probability: bool = False  # claims to be the chance that the sample is right
 
 
 def _each(function: Callable[[Trace], float]) -> Callable[[Sequence[Trace]], Sequence[float]]:
@@ -78,16 +101,26 @@ def _infer(traces: Sequence[Trace]) -> Sequence[float]:
     return steps.alpha_blend_normalised(certainty, neg_entropy, traces[0].settings.alpha)
 
 
-def _lambda_blend(confidence: Callable[[TokenStats], NDArray[np.float64]]) -> Callable[[Sequence[Trace]], Sequence[float]]:
-    return _each(
-        lambda trace: steps.lambda_blend(
-            confidence(trace.stats), tokens.logp(trace.stats), trace.step_id, trace.settings.lambda_weight
-        )
-    )
+def _lambda_blend(confidence: Callable[[Trace], NDArray[np.float64]]) -> Callable[[Sequence[Trace]], Sequence[float]]:
+    """The blend of a confidence (K,) a step that holds tokens."""
+    return _each(lambda t: steps.lambda_blend(confidence(t), tokens.logp(t.stats), t.step_id, t.settings.lambda_weight))
+
+
+def _reward(trace: Trace) -> float:
+    return reward.aggregate(trace.verdict("reward"), trace.settings.reward_steps)
+
+
+def _answer_margin(trace: Trace) -> float:
+    return cot_decoding.answer_margin(tokens.margin(trace.stats), trace.stats.starts, trace.sample.text)
+
+
+def _uncut(traces: Sequence[Trace]) -> Sequence[float]:
+    confidences, indices = [tokens.confidence(t.stats) for t in traces], [t.sample.index for t in traces]
+    return online.uncut_weights(confidences, indices, traces[0].settings.window if traces else "auto")
 
 
 SCORERS: dict[str, Scorer] = {
-    "self-certainty": Scorer(_mean(tokens.self_certainty), "mean KL(uniform || p) over the tokens", KANG),
+    "mean-self-certainty": Scorer(_mean(tokens.self_certainty), "mean KL(uniform || p) over the tokens", KANG),
     "neg-entropy": Scorer(_mean(lambda s: -tokens.entropy(s)), "minus the mean entropy", KANG),
     "neg-dp": Scorer(_mean(tokens.neg_distributional_perplexity), "minus the mean of exp(entropy)", KANG),
     "gini": Scorer(_mean(tokens.gini), "mean of the sum of squared probabilities", KANG),
@@ -95,13 +128,21 @@ SCORERS: dict[str, Scorer] = {
     "sum-logprob": Scorer(
         _each(lambda t: sequence.total(tokens.logp(t.stats))), "log-probability of the whole text (favours short ones)", "-"
     ),
-    "max-prob": Scorer(_mean(tokens.max_prob), "mean probability of the likeliest token", KANG),
+    "max-prob": Scorer(_mean(tokens.max_prob), "mean probability of the likeliest token", KANG, is_probability=True),
     "margin": Scorer(
         _mean(tokens.margin), "mean gap between the two likeliest tokens", "after Wang & Zhou 2024, arXiv 2402.10200"
+    ),
+    "cot-decoding": Scorer(
+        _each(_answer_margin),
+        "mean gap between the two likeliest tokens, over the tokens inside the last \\boxed{}",
+        "Wang & Zhou 2024, arXiv 2402.10200",
     ),
     "deepconf": Scorer(_mean(tokens.confidence), "mean token confidence: minus the mean of the 20 largest log-p", DEEPCONF),
     "deepconf-lowest": Scorer(
         _each(lambda t: sequence.lowest_group(tokens.confidence(t.stats), t.window)), "the least confident window", DEEPCONF
+    ),
+    "deepconf-online": Scorer(
+        _uncut, "the least confident window, of the samples that DeepConf online does not give up", DEEPCONF
     ),
     "deepconf-bottom": Scorer(
         _each(lambda t: sequence.bottom_groups(tokens.confidence(t.stats), t.window)),
@@ -112,41 +153,91 @@ SCORERS: dict[str, Scorer] = {
         _each(lambda t: sequence.tail(tokens.confidence(t.stats), t.window)), "confidence of the last window", DEEPCONF
     ),
     "infer": Scorer(_infer, "mean over steps of alpha * self-certainty - (1 - alpha) * entropy", "docs/methods.md section 5"),
-    "lambda-self-certainty": Scorer(
-        _lambda_blend(tokens.cross_entropy),
-        "mean over steps of confidence^(1 - lambda) * probability^lambda, confidence: self-certainty + ln V",
-        "docs/methods.md section 5",
+    "self-certainty": Scorer(
+        _lambda_blend(lambda t: steps.step_means(tokens.cross_entropy(t.stats), t.step_id)),
+        "mean over steps of C^(1 - lambda) * P^lambda, P the step's probability, C: self-certainty + ln V",
+        STEPS,
     ),
-    "lambda-entropy": Scorer(
-        _lambda_blend(tokens.certainty),
-        "mean over steps of confidence^(1 - lambda) * probability^lambda, confidence: 1 - H / ln V",
-        "docs/methods.md section 5",
+    "entropy": Scorer(
+        _lambda_blend(lambda t: steps.step_means(tokens.certainty(t.stats), t.step_id)),
+        "the same with C: 1 - H / ln V",
+        STEPS,
     ),
+    "coe-c": Scorer(
+        _lambda_blend(lambda t: coe.coe_c(t.chain()[1 + t.filled_steps])),
+        "the same with C: CoE-C of the step",
+        f"{STEPS}; {COE}",
+        (STATISTICS, HIDDEN_STATES),
+    ),
+    "coe-r": Scorer(
+        _each(lambda t: float(coe.coe_r(t.chain()[0]))),
+        "CoE-R: relative lengths minus relative angles of the way through the layers",
+        COE,
+        (HIDDEN_STATES,),
+    ),
+    "coe-c-whole": Scorer(_each(lambda t: float(coe.coe_c(t.chain()[0]))), "CoE-C of the whole answer", COE, (HIDDEN_STATES,)),
+    "self-eval": Scorer(
+        _lambda_blend(lambda t: t.verdict("self-eval")[t.filled_steps]),
+        "the blend with C: the model's own P(step is correct)",
+        f"{STEPS}; {SELF_EVAL}",
+        (STATISTICS, "self-eval"),
+    ),
+    "self-eval-min": Scorer(
+        _each(lambda t: float(t.verdict("self-eval").min())),
+        "the least P(step is correct)",
+        SELF_EVAL,
+        ("self-eval",),
+        is_probability=True,
+    ),
+    "p-true": Scorer(
+        _each(lambda t: float(t.verdict("p-true")[0])),
+        "the model's own P(answer is true)",
+        "Kadavath et al. 2022, arXiv 2207.05221",
+        ("p-true",),
+        is_probability=True,
+    ),
+    "usc": Scorer(
+        _each(lambda t: float(t.verdict("usc")[0])),
+        "universal self-consistency: the model reads all answers and names one",
+        "Chen et al. 2023, arXiv 2311.17311",
+        ("usc",),
+    ),
+    "judge": Scorer(
+        _each(lambda t: float(np.nanmean(t.verdict("judge")))),
+        "mean of a judge's scores, 0 to 1",
+        "-",
+        ("judge",),
+        is_probability=True,
+    ),
+    "reward": Scorer(_each(_reward), "the reward of a reward model", "-", ("reward",)),
 }
+
+FREE = tuple(name for name, scorer in SCORERS.items() if set(scorer.needs) == {STATISTICS})
+"""The scorers that cost nothing once a sample has its token statistics."""
 
 
 def score_pool(
-    pool: Pool, names: Iterable[str] = tuple(SCORERS), settings: ScoreSettings | None = None
+    pool: Pool, names: Iterable[str] = FREE, settings: ScoreSettings | None = None
 ) -> tuple[dict[str, tuple[float | None, ...]], list[Score]]:
     """Score every sample of one problem by each named scorer.
 
     Returns:
-        `Pool.scores` (scorer -> a value a sample, None where there is none), and the same as records with reasons:
-        "engine_error" (the sample failed), "no_statistics", "empty" (no token; the formulas say -inf, which selection makes
-        of None again), "undefined" (NaN or infinite).
+        `Pool.scores` (scorer -> a value a sample, None where there is none), and the same as records with reasons: those of
+        `missing_reason`, and "undefined" (NaN or infinite).
 
     Raises:
         KeyError: a name that is not in `SCORERS`.
     """
     settings = settings or ScoreSettings()
-    missing = [missing_reason(sample) for sample in pool.samples]
-    scored = [(sample, sample.stats) for sample, reason in zip(pool.samples, missing, strict=True) if reason is None]
-    window = sequence.deepconf_window([len(stats) for _, stats in scored if stats is not None], settings.window)
-    traces = [Trace(stats, sample.text, window, settings) for sample, stats in scored if stats is not None]
+    lengths = [len(sample.stats) for sample in pool.samples if sample.stats is not None and len(sample.stats)]
+    window = sequence.deepconf_window(lengths, settings.window)
+    traces = [Trace(sample, window, settings) for sample in pool.samples]  # steps are found once for all scorers
     table: dict[str, tuple[float | None, ...]] = {}
     records: list[Score] = []
     for name in names:
-        values = iter(SCORERS[name].values(traces))
+        missing = [missing_reason(sample, name) for sample in pool.samples]
+        scored = [trace for trace, reason in zip(traces, missing, strict=True) if reason is None]
+        values = iter(SCORERS[name].values(scored))
         row: list[float | None] = []
         for sample, reason in zip(pool.samples, missing, strict=True):
             value = None if reason else float(next(values))
@@ -158,15 +249,30 @@ def score_pool(
     return table, records
 
 
-def with_scores(pool: Pool, names: Iterable[str] = tuple(SCORERS), settings: ScoreSettings | None = None) -> Pool:
+def with_scores(pool: Pool, names: Iterable[str] = FREE, settings: ScoreSettings | None = None) -> Pool:
     """The pool with the named scores added to those it has."""
     return replace(pool, scores={**pool.scores, **score_pool(pool, names, settings)[0]})
 
 
-def missing_reason(sample: Sample) -> Unscored | None:
-    """Why no scorer here can score a sample; None: they can, though a value may still be undefined."""
+def missing_reason(sample: Sample, scorer: str) -> Unscored | None:
+    """Why a scorer cannot score a sample; None: it can, though the value may still be undefined.
+
+    "engine_error" (the sample failed), "empty" (it says nothing: the formulas say -inf, which selection makes of None again),
+    "no_statistics", "no_hidden_states", "not_asked" (no model was asked for its verdict), "judge_failed" (it gave none).
+    """
     if sample.error:
         return "engine_error"
-    if sample.stats is None:
+    needs = SCORERS[scorer].needs
+    num_tokens = len(sample.stats) if sample.stats is not None else None
+    if num_tokens == 0 or (not sample.text and (num_tokens is None or needs != (STATISTICS,))):
+        return "empty"
+    if STATISTICS in needs and num_tokens is None:
         return "no_statistics"
-    return None if len(sample.stats) else "empty"
+    if HIDDEN_STATES in needs and sample.chain is None:
+        return "no_hidden_states"
+    for asked in set(needs) - {STATISTICS, HIDDEN_STATES}:
+        if asked not in sample.verdicts:
+            return "not_asked"
+        if all(math.isnan(value) for value in sample.verdicts[asked]):
+            return "judge_failed"
+    return None

@@ -49,10 +49,10 @@ def deepconf_window(lengths: Sequence[int], window: int | Literal["auto"] = "aut
 
 def group_confidence(values: Array, window: int) -> Array:
     """Mean token confidence of each full window, (T - window + 1,); one group of all when T < window; none when T = 0."""
-    if len(values) <= window:
-        return values.mean(keepdims=True) if len(values) else values
     if window == 1:
         return values
+    if len(values) < window:
+        return values.mean(keepdims=True) if len(values) else values
     sums = np.concatenate(([0.0], np.cumsum(values)))
     return np.asarray((sums[window:] - sums[:-window]) / window)
 

@@ -1,13 +1,11 @@
-"""Steps of a text, their values, and the two blends, docs/methods.md section 5.
+"""Values of steps, and the two blends, docs/methods.md section 5.
 
-A step is a span of characters; a token belongs to the step in which it begins. `step_id` is that map, (T,) ints. A step in
-which no token begins has no value and counts nowhere.
+`step_id` is the step in which each token begins, (T,) ints (`tamis.steps`). A step in which no token begins has no value and
+counts nowhere.
 """
 
 from __future__ import annotations
 
-import re
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,42 +17,6 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
     Ids = NDArray[np.intp]
-
-Span = tuple[int, int]
-
-# Possessive runs of white space (`*+`): neighbouring ones would otherwise try every split of a long blank line.
-_HEADER = re.compile(r"^[^\S\n]*+(?:#{1,6}[^\S\n]*+)?(?:\*\*)?[^\S\n]*+Step[^\S\n]*+\d+\b", re.IGNORECASE | re.MULTILINE)
-_AFTER_BLANK = re.compile(r"\n[^\S\n]*\n(?=[^\S\n]*\S)")
-_NEWLINE = re.compile(r"\n")
-_SHORTEST_STEP = 5  # characters, outer white space not counted
-
-
-def split_steps(text: str) -> list[Span]:
-    """Cut a text into steps: (start, end) characters, which partition it. No steps in an empty text.
-
-    At headers ("Step 3", "## Step 3", "**Step 3", at the start of a line) when there are two or more; else at blank lines;
-    else at newlines; else not at all. Never at full stops: "3.14" and "e.g." are no ends of steps. A step of fewer than 5
-    characters joins the one before it, the first the one after it.
-    """
-    headers = [match.start() for match in _HEADER.finditer(text)]
-    cuts = headers if len(headers) >= 2 else []
-    cuts = cuts or [match.end() for match in _AFTER_BLANK.finditer(text)] or [match.end() for match in _NEWLINE.finditer(text)]
-    bounds = sorted({0, *cuts, len(text)})
-    steps: list[Span] = []
-    for start, end in pairwise(bounds):
-        if steps and len(text[start:end].strip()) < _SHORTEST_STEP:
-            steps[-1] = (steps[-1][0], end)
-        else:
-            steps.append((start, end))
-    if len(steps) > 1 and len(text[: steps[0][1]].strip()) < _SHORTEST_STEP:
-        steps[:2] = [(0, steps[1][1])]
-    return steps
-
-
-def step_ids(starts: NDArray[np.integer], steps: Sequence[Span]) -> Ids:
-    """The step in which each token begins, (T,), from the tokens' first characters (T,)."""
-    firsts = np.array([start for start, _ in steps], dtype=np.int64)
-    return np.maximum(np.searchsorted(firsts, starts, side="right") - 1, 0)
 
 
 def step_means(values: Array, step_id: Ids) -> Array:
@@ -99,13 +61,13 @@ def alpha_blend_normalised(certainty: Sequence[float], neg_entropy: Sequence[flo
 def lambda_blend(confidence: Array, logp: Array, step_id: Ids, weight: float = 0.5) -> float:
     """The score of `compare`: mean over steps of C^(1 - lambda) * P^lambda.
 
-    C is the step's mean token confidence (negative: 0), P the exponential of its mean log-probability.
+    C is the step's confidence, (K,) in the order of the steps that hold tokens (negative: 0), P the exponential of the mean
+    log-probability (T,) of its tokens.
     """
     if not len(step_id):
         return -np.inf
-    c = np.maximum(step_means(confidence, step_id), 0.0)
     p = np.exp(step_means(logp, step_id))
-    return float((c ** (1.0 - weight) * p**weight).mean())
+    return float((np.maximum(confidence, 0.0) ** (1.0 - weight) * p**weight).mean())
 
 
 def token_step_blend(values: Array, step_id: Ids, alpha: float = 0.4, aggregation: str = "min") -> float:

@@ -1,5 +1,5 @@
 """Scores and votes -> one choice a problem: pure functions."""
 
-from tamis.select.methods import METHODS, Method, best_by, choose, find_method, reject_below
+from tamis.select.methods import FREE, METHODS, Method, best_by, choose, find_method, reject_below
 
-__all__ = ["METHODS", "Method", "best_by", "choose", "find_method", "reject_below"]
+__all__ = ["FREE", "METHODS", "Method", "best_by", "choose", "find_method", "reject_below"]

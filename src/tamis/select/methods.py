@@ -16,8 +16,10 @@ import numpy as np
 
 from tamis.errors import UsageError
 from tamis.records import Choice, Pool
-from tamis.score.registry import SCORERS
+from tamis.score.registry import SCORERS, STATISTICS
+from tamis.score.reward import as_probability
 from tamis.select import votes
+from tamis.select.stopping import AdaptiveConsistency, AdaptiveDirichlet, Consensus, EarlyStopping
 from tamis.select.votes import Outcome
 
 if TYPE_CHECKING:
@@ -38,7 +40,13 @@ class Method:
     description: str
     source: str
     curve: Literal["first", "best-of-n", "majority", "other"] = "other"  # how its mean over draws of N samples is computed
-    num_paid: Literal["one", "all"] = "all"  # the samples whose tokens it costs
+    num_paid: Literal["one", "all"] = "all"  # the samples whose tokens it costs, unless its outcome says how many
+    counts_failed: bool = False  # it stops after so many samples: those that failed stay in their places, without a vote
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """What it needs of samples besides their answers, see `Scorer.needs`."""
+        return SCORERS[self.scorer].needs if self.scorer else ()
 
 
 def best_by(scorer: str) -> Method:
@@ -58,8 +66,13 @@ def _paper_borda(clusters: NDArray[np.integer], scores: Floats) -> Outcome:
     return votes.borda(clusters, scores, votes.paper_power(clusters.shape[1]))
 
 
+def _reward_vote(clusters: NDArray[np.integer], scores: Floats) -> Outcome:
+    return votes.weighted_vote(clusters, as_probability(scores))
+
+
 _KANG = "Kang et al. 2025, arXiv 2502.18581"
 _DEEPCONF = "Fu et al. 2025, arXiv 2508.15260"
+_AGGARWAL = "Aggarwal et al. 2023, arXiv 2305.11860"
 
 METHODS: dict[str, Method] = {
     method.name: method
@@ -75,9 +88,9 @@ METHODS: dict[str, Method] = {
         ),
         Method(
             "borda-self-certainty",
-            "self-certainty",
+            "mean-self-certainty",
             _paper_borda,
-            "vote by rank of self-certainty: (N - rank + 1)^p, p = 0.3 up to 16 samples, 1.2 from 32 on",
+            "vote by rank of mean self-certainty: (N - rank + 1)^p, p = 0.3 up to 16 samples, 1.2 from 32 on",
             _KANG,
         ),
         Method("weighted-deepconf", "deepconf", votes.weighted_vote, "vote weighted by token confidence", _DEEPCONF),
@@ -96,8 +109,51 @@ METHODS: dict[str, Method] = {
             _DEEPCONF,
         ),
         *(best_by(scorer) for scorer in SCORERS),
+        Method(  # after the scores: the paper votes by this one
+            "cot-decoding",
+            "cot-decoding",
+            votes.weighted_vote,
+            "vote weighted by the gap between the two likeliest tokens of the answer",
+            SCORERS["cot-decoding"].source,
+        ),
+        Method(
+            "adaptive-consistency",
+            None,
+            AdaptiveConsistency(),
+            "majority; stops when the leader beats the second",
+            _AGGARWAL,
+            counts_failed=True,
+        ),
+        Method(
+            "adaptive-dirichlet",
+            None,
+            AdaptiveDirichlet(),
+            "majority; stops when the leader beats all others",
+            _AGGARWAL,
+            counts_failed=True,
+        ),
+        Method(
+            "esc",
+            None,
+            EarlyStopping(),
+            "the first 5 samples on end that agree, else the majority",
+            "Li et al. 2024, arXiv 2401.10480",
+            counts_failed=True,
+        ),
+        Method(
+            "deepconf-online",
+            "deepconf-online",
+            Consensus(),
+            "vote weighted by the least confident window; stops when one answer has 95 %",
+            _DEEPCONF,
+            counts_failed=True,
+        ),
+        Method("weighted-reward", "reward", _reward_vote, "vote weighted by the sigmoid of the reward", "-"),
     )
 }
+
+FREE = tuple(name for name, method in METHODS.items() if set(method.needs) <= {STATISTICS})
+"""The methods that cost nothing once the samples are drawn with their token statistics."""
 
 
 def find_method(name: str) -> Method:
@@ -135,23 +191,24 @@ def choose(pool: Pool, method: Method | str) -> Choice:
     if method.scorer is not None and method.scorer not in pool.scores:
         raise UsageError(
             f"{method.name} goes by the score {method.scorer}, which these samples do not have",
-            "Scores need token statistics: sample with --token-stats full, or take self-consistency",
+            "See tamis score, or take self-consistency",
         )
     if len(pool.clusters) != len(pool.samples):
         raise ValueError(f"problem {pool.problem.id}: {len(pool.samples)} samples, {len(pool.clusters)} cluster numbers")
-    alive = [i for i, sample in enumerate(pool.samples) if sample.error is None]
-    if not alive:
+    alive = [i for i, sample in enumerate(pool.samples) if sample.error is None or method.counts_failed]
+    if not any(sample.error is None for sample in pool.samples):
         return Choice(pool.problem.id, method.name, None)
     clusters = np.array([pool.clusters[i] for i in alive])
     outcome = method.rule(clusters[None], score_array(pool.scores, method.scorer, alive)[None])
     totals = {_answer_of(pool, cluster): float(total) for cluster, total in enumerate(outcome.totals[0]) if not np.isnan(total)}
+    num_paid = int(outcome.num_paid[0]) if outcome.num_paid is not None else None
     taken = int(outcome.index[0])
     if taken < 0:
-        return Choice(pool.problem.id, method.name, None, None, totals)
+        return Choice(pool.problem.id, method.name, None, None, totals, num_paid=num_paid)
     position = alive[taken]
     answer = pool.grades[position].answer if pool.grades else None
     index = pool.samples[position].index
-    return Choice(pool.problem.id, method.name, index, answer, totals, bool(outcome.accepted[0]))
+    return Choice(pool.problem.id, method.name, index, answer, totals, bool(outcome.accepted[0]), num_paid)
 
 
 def _answer_of(pool: Pool, cluster: int) -> str:

@@ -31,6 +31,7 @@ class Outcome:
     index: NDArray[np.intp]  # (S,) position of the chosen sample; -1: abstains, for no sample has an answer
     totals: Floats  # (S, C) votes of each cluster, NaN where it has none; C = 0 where nothing was voted on
     accepted: Bools  # (S,) False: a threshold was asked for and nothing reached it
+    num_paid: NDArray[np.intp] | None = None  # (S,) the samples it had to see, the first so many; None: all
 
 
 def first_sample(clusters: Ints, scores: Floats) -> Outcome:  # noqa: ARG001 - all rules are called alike

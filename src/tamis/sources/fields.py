@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tamis.errors import UsageError
-from tamis.records import Message, Problem, content_id
+from tamis.identity import content_id
+from tamis.records import Message, Problem
 from tamis.sources.rows import Row, kind_of
 
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tamis.records import Failure, FinishReason, Image, Message, Problem, Prompt, Sample, Sampling, sample_keys
+from tamis.identity import sample_keys
+from tamis.records import Failure, FinishReason, Image, Message, Problem, Prompt, Sample, Sampling
 from tamis.sources.fields import BadField, Columns, build_problem, find
 from tamis.sources.rows import Row, kind_of
 

@@ -15,7 +15,8 @@ from dataclasses import dataclass, replace
 from itertools import groupby, pairwise
 from pathlib import Path
 
-from tamis.records import Pool, Problem, content_id
+from tamis.identity import content_id
+from tamis.records import Pool, Problem
 from tamis.sources.fields import BadField
 from tamis.sources.locate import Files, locate_files
 from tamis.sources.parts import Part, PartReader, foreign_samples, own_samples

@@ -5,6 +5,7 @@
       samples.jsonl   the journal: append-only, one line a finished or failed sample, key first (`journal`)
       tokens.bin      the statistics of their tokens: append-only, written before the line that points there (`tokens`)
       .lock           the one writer (`lock`)
+      scores/         what was learnt of the samples afterwards: readings and verdicts (`scores`)
       ...             derived files, rewritten at will, each through a temporary file and a rename (`files`)
 
 The rules of resuming, by content:
@@ -18,5 +19,7 @@ The rules of resuming, by content:
 from tamis.store.configuration import read_run_file
 from tamis.store.folder import RunFolder
 from tamis.store.rows import RowFile
+from tamis.store.scores import READINGS, ScoreFolder, verdict_keys
+from tamis.store.verdicts import VerdictFolder
 
-__all__ = ["RowFile", "RunFolder", "read_run_file"]
+__all__ = ["READINGS", "RowFile", "RunFolder", "ScoreFolder", "VerdictFolder", "read_run_file", "verdict_keys"]

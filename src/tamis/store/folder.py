@@ -18,7 +18,7 @@ from tamis.store.files import decode, encode, write_atomically
 from tamis.store.index import Index
 from tamis.store.journal import Journal, Scan, key_of, tells_failure
 from tamis.store.lock import LOCK_NAME, WriterLock
-from tamis.store.tokens import BYTES_A_TOKEN, StatsError, TokenFile
+from tamis.store.tokens import StatsError, TokenFile, slice_bytes
 
 SAMPLES_FILE = "samples.jsonl"
 TOKENS_FILE = "tokens.bin"
@@ -76,7 +76,7 @@ class RunFolder:
             facts: Versions and the like, kept when the run begins.
             fork: When the folder has another configuration, use the first of `<path>-2`, `<path>-3`, ... that has this one
                 or is free. The same command with the same `fork` therefore resumes its own fork.
-            token_stats: `none` neither writes nor reads statistics.
+            token_stats: `none` neither writes nor reads statistics and chains.
 
         Raises:
             RunFolderError: Another configuration, another writer, or a folder that is not a run's.
@@ -115,8 +115,8 @@ class RunFolder:
         line: dict[str, Any] = {"key": row.pop("key")}
         if sample.error:
             line["error"] = row.pop("error")
-        elif sample.stats is not None and self._tokens is not None:
-            line["stats"] = self._tokens.append(sample.stats)
+        elif self._tokens is not None and (sample.stats is not None or sample.chain is not None):
+            line["stats"] = self._tokens.append(sample.stats, sample.chain)
         offset = self._journal.append(encode(line | row))
         self._index.put(int(sample.key, 16), ~offset if sample.error else offset)
         if time.monotonic() - self._synced_at > _SYNC_SECONDS:
@@ -142,8 +142,8 @@ class RunFolder:
             row = decode(line)
             if "id" not in row:  # a debt
                 return None
-            stats = self._tokens.read(row["stats"]) if self._tokens and "stats" in row else None
-            return Sample.from_json(row, stats)
+            stats, chain = self._tokens.read(row["stats"]) if self._tokens and "stats" in row else (None, None)
+            return Sample.from_json(row, stats, chain)
         except StatsError as error:
             why = str(error)
         except (ValueError, KeyError, TypeError):
@@ -213,7 +213,7 @@ class RunFolder:
         """Where the statistics of the line at `offset` end; the end of the file if the line cannot be read."""
         with suppress(ValueError, KeyError, TypeError):
             stats = decode(self._journal.line(offset))["stats"]
-            return int(stats["offset"] + stats["length"] * BYTES_A_TOKEN)
+            return int(stats["offset"]) + slice_bytes(stats)
         assert self._tokens is not None
         return self._tokens.size
 

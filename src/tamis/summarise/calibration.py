@@ -6,7 +6,6 @@ calibrated first.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from math import nan
 from typing import TYPE_CHECKING
 
@@ -30,17 +29,34 @@ def auroc(scores: Floats, y: Floats) -> float:
     return float((np.bincount(group, weights=y) * (below + 0.5 * wrong)).sum() / (num_right * num_wrong))
 
 
-def auroc_within(problems: Iterable[tuple[Floats, Floats]]) -> float:
-    """Mean of the AUROCs of single problems, of those that have both classes; NaN of none."""
-    values = [value for scores, y in problems if not np.isnan(value := auroc(scores, y))]
-    return float(np.mean(values)) if values else nan
+def auroc_within(scores: Floats, y: Floats, problem: NDArray[np.integer]) -> float:
+    """Mean of the AUROCs of single problems, of those that have both classes; NaN of none. `problem` is a number (n,)."""
+    if not len(y):
+        return nan
+    order = np.lexsort((scores, problem))
+    scores, y, problem = scores[order], y[order], problem[order]
+    opens = np.r_[True, problem[1:] != problem[:-1]]
+    group = np.cumsum(opens | np.r_[True, scores[1:] != scores[:-1]]) - 1  # of equal scores in one problem
+    place = np.cumsum(opens) - 1
+    right, wrong = np.bincount(group, weights=y), np.bincount(group, weights=1.0 - y)
+    of_problem = place[np.r_[True, group[1:] != group[:-1]]]
+    num_right, num_wrong = np.bincount(place, weights=y), np.bincount(place, weights=1.0 - y)
+    below = np.cumsum(wrong) - wrong - (np.cumsum(num_wrong) - num_wrong)[of_problem]
+    wins = np.bincount(of_problem, weights=right * (below + 0.5 * wrong))
+    both = (num_right > 0) & (num_wrong > 0)
+    return float((wins[both] / (num_right * num_wrong)[both]).mean()) if both.any() else nan
+
+
+def bin_of(confidence: Floats, num_bins: int = 15) -> NDArray[np.intp]:
+    """Which of equal bins (low, high] of [0, 1] each probability falls into, (n,); 0 falls into the first."""
+    return np.digitize(confidence, np.linspace(0.0, 1.0, num_bins + 1)[1:-1], right=True)
 
 
 def ece(confidence: Floats, y: Floats, num_bins: int = 15) -> float:
     """Expected calibration error of probabilities in [0, 1] over equal bins (low, high]; NaN of nothing."""
     if not len(y):
         return nan
-    place = np.digitize(confidence, np.linspace(0.0, 1.0, num_bins + 1)[1:-1], right=True)
+    place = bin_of(confidence, num_bins)
     gaps = np.bincount(place, weights=confidence, minlength=num_bins) - np.bincount(place, weights=y, minlength=num_bins)
     return float(np.abs(gaps).sum() / len(y))
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tamis.records import Grade, Pool, Sample
+from tamis.records import Choice, Grade, Pool, Sample
 from tamis.select.methods import Method, choose, score_array
 from tamis.summarise.results import Health
 
@@ -26,6 +26,8 @@ class Taken:
 
     right: float  # 1.0, 0.0, or NaN: the choice could not be graded, or the method lacks its score here
     abstained: bool = False
+    confidence: float = nan  # higher is surer; NaN where the method says nothing about how sure its choice is
+    tokens: float = nan  # of the samples it had to see; NaN where one does not say
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,14 +39,9 @@ class ProblemNumbers:
     clusters: NDArray[np.int32]  # (M,)
     scores: Mapping[str, Floats]  # scorer -> (M,); only of scorers that have a value for some answer here
     taken: Mapping[str, Taken]
-    tokens_first: float  # NaN where the sample does not say
-    tokens_all: float
+    one_sample: float  # accuracy of one sample drawn at random
+    tokens_all: float  # NaN where a sample does not say
     labels: tuple[str, ...]  # values of the metadata fields that were asked for
-
-    @property
-    def one_sample(self) -> float:
-        """Accuracy of one sample drawn at random."""
-        return float(np.nanmean(self.correct))
 
     @property
     def oracle(self) -> float:
@@ -96,25 +93,39 @@ def _numbers(
         # Where there are answers and none of them is scored, a choice by score would be the first sample in disguise.
         if scorer in pool.scores and (np.isfinite(values[clusters >= 0]).any() or not (clusters >= 0).any()):
             scores[str(scorer)] = values
-    tokens = [_num_tokens(pool.samples[i]) for i in alive]
+    tokens = np.array([_num_tokens(sample) for sample in pool.samples])
+    tokens_all = float(tokens[alive].sum())
     return ProblemNumbers(
         id=pool.problem.id,
         correct=correct,
         clusters=clusters,
         scores=scores,
-        taken={m.name: _take(pool, m) for m in methods if m.scorer is None or m.scorer in scores},
-        tokens_first=tokens[0],
-        tokens_all=sum(tokens),
+        taken={m.name: _take(pool, m, tokens, tokens_all) for m in methods if m.scorer is None or m.scorer in scores},
+        one_sample=float(np.nanmean(correct)),
+        tokens_all=tokens_all,
         labels=tuple(str(pool.problem.metadata.get(name, "")) for name in group_by),
     )
 
 
-def _take(pool: Pool, method: Method) -> Taken:
-    choice = choose(pool, method)
+def _take(pool: Pool, method: Method, tokens: Floats, tokens_all: float) -> Taken:
+    choice, paid = choose(pool, method), tokens_all
+    if method.counts_failed:
+        paid = float(tokens[: choice.num_paid].sum())
+    elif method.num_paid == "one":
+        paid = float(tokens[next(i for i, sample in enumerate(pool.samples) if sample.error is None)])
     if choice.index is None:
-        return Taken(0.0, abstained=True)
+        return Taken(0.0, abstained=True, tokens=paid)
     position = next(i for i, sample in enumerate(pool.samples) if sample.index == choice.index)
-    return Taken(_right(pool.grades[position]))
+    return Taken(_right(pool.grades[position]), confidence=_confidence(pool, method, choice, position), tokens=paid)
+
+
+def _confidence(pool: Pool, method: Method, choice: Choice, position: int) -> float:
+    """Of a vote: the winner's share of all votes; of a choice by score: the score of what was chosen."""
+    if choice.votes:
+        total = sum(choice.votes.values())
+        return max(choice.votes.values()) / total if total else nan
+    value = pool.scores[method.scorer][position] if method.scorer else None
+    return nan if value is None else value
 
 
 def _right(grade: Grade) -> float:

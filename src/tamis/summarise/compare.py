@@ -9,10 +9,11 @@ import numpy as np
 
 from tamis.records import Pool
 from tamis.select.methods import METHODS, Method, find_method
-from tamis.summarise import calibration
 from tamis.summarise.collect import Collected, ProblemNumbers, Taken
-from tamis.summarise.curves import accuracy_at, curve_sizes
+from tamis.summarise.curves import Expected, curve_sizes, expected
+from tamis.summarise.frontier import frontier
 from tamis.summarise.intervals import mean_interval, paired_difference, wilson
+from tamis.summarise.quality import risk_coverage, score_quality
 from tamis.summarise.results import ONE_SAMPLE, ORACLE, Comparison, CurvePoint, GroupResult, Interval, MethodResult
 
 if TYPE_CHECKING:
@@ -44,22 +45,27 @@ class Comparer:
         if problems and fewest < (most := max(len(p.correct) for p in problems)):
             left_out.append(f"curves end at {fewest} samples, the fewest that a problem has (the most: {most})")
 
-        first_line = Method(ONE_SAMPLE, None, METHODS["baseline"].rule, "", "", curve="first")
-        pass_at_k = _curve(graded, None, sizes, seed)
-        lines = [_one_sample_line(problems, _curve(graded, first_line, sizes, seed))]
-        unscored = []
-        for method in collected.methods:
-            known = [p for p in problems if method.name in p.taken]
-            if problems and not known:
-                unscored.append(method.name)
-                continue
-            if len(known) < len(problems):
-                left_out.append(f"{method.name}: {_problems(len(problems) - len(known))} without the score {method.scorer}")
-            curve = _curve([p for p in graded if method.name in p.taken], method, sizes, seed)
-            lines.append(_method_line(method, known, curve, left_out))
+        first_line = Method(ONE_SAMPLE, None, METHODS["baseline"].rule, "", "", curve="first", num_paid="one")
+        known = {m.name: [p for p in problems if m.name in p.taken] for m in collected.methods}
+        unscored = [name for name, members in known.items() if problems and not members]
+        shown = [method for method in collected.methods if method.name not in unscored]
+        tables = expected(graded, [first_line, *shown, None], sizes, seed)
+        pass_at_k = _curve(graded, tables[-1], sizes)
+        lines = [_one_sample_line(problems, _curve(graded, tables[0], sizes))]
+        for method, table in zip(shown, tables[1:], strict=False):
+            members = known[method.name]
+            if len(members) < len(problems):
+                left_out.append(f"{method.name}: {_problems(len(problems) - len(members))} without the score {method.scorer}")
+            lines.append(_method_line(method, members, _curve(graded, table, sizes), left_out))
         if unscored:
-            left_out.append(f"methods whose scores no sample has (they need token statistics): {', '.join(unscored)}")
+            left_out.append(f"methods whose scores no sample has (tamis score says what they need): {', '.join(unscored)}")
         lines.append(_oracle_line(problems, pass_at_k))
+        # A method of the curve "first" is one sample under another name.
+        able = [m for m in (first_line, *shown) if m is first_line or m.curve != "first"]
+        by_name = {m.name: table for m, table in zip((first_line, *shown), tables, strict=False) if m in able}
+        best_for = frontier(graded, by_name, sizes, seed)
+        if best_for and best_for.left_out:
+            left_out.append(f"not recommended, for too few problems have their scores: {', '.join(best_for.left_out)}")
         return Comparison(
             num_problems=len(problems),
             samples_per_problem=fewest,
@@ -68,6 +74,7 @@ class Comparer:
             health=collected.health,
             left_out=tuple(left_out),
             groups=tuple(_groups(problems, [line.method for line in lines], collected.group_by)),
+            frontier=best_for,
         )
 
 
@@ -123,37 +130,31 @@ def _method_line(
     if len(known) < len(problems):
         left_out.append(f"{method.name}: {_problems(len(problems) - len(known))} whose choice could not be graded")
     right = np.array([p.taken[method.name].right for p in known])
-    scored = [_graded_scores(p, method.scorer) for p in problems if method.scorer] if method.curve == "best-of-n" else []
-    pooled = [np.concatenate(parts) for parts in zip(*scored, strict=True)]
     return MethodResult(
         method=method.name,
         accuracy=wilson(right.sum(), len(right)),
         difference=_difference(right, known),
         num_problems=len(known),
         num_abstained=sum(p.taken[method.name].abstained for p in known),
-        tokens_per_problem=_mean([p.tokens_first if method.num_paid == "one" else p.tokens_all for p in known]),
+        tokens_per_problem=_mean([p.taken[method.name].tokens for p in known]),
         curve=curve,
-        auroc=calibration.auroc(pooled[0], pooled[1]) if pooled else float("nan"),
-        auroc_within=calibration.auroc_within(scored),
+        risk_coverage=risk_coverage(problems, method),
+        **score_quality(problems, method),
     )
-
-
-def _graded_scores(problem: ProblemNumbers, scorer: str) -> tuple[Floats, Floats]:
-    graded = ~np.isnan(problem.correct)
-    return problem.scores[scorer][graded], problem.correct[graded]
 
 
 def _difference(right: Floats, problems: Sequence[ProblemNumbers]) -> Interval:
     return paired_difference(right, np.array([p.one_sample for p in problems]))
 
 
-def _curve(
-    problems: Sequence[ProblemNumbers], method: Method | None, sizes: Sequence[int], seed: int
-) -> tuple[CurvePoint, ...]:
-    if not problems:
+def _curve(problems: Sequence[ProblemNumbers], table: Expected, sizes: Sequence[int]) -> tuple[CurvePoint, ...]:
+    rows = np.flatnonzero(~np.isnan(table.accuracy).any(axis=1))
+    if not len(rows):
         return ()
-    table = np.array([accuracy_at(problem, method, sizes, seed) for problem in problems])  # (P, len(sizes))
-    return tuple(CurvePoint(n, mean_interval(column, bounds=(0.0, 1.0))) for n, column in zip(sizes, table.T, strict=True))
+    a_sample = np.array([problems[i].tokens_all / len(problems[i].correct) for i in rows.tolist()])
+    tokens = (table.num_paid[rows] * a_sample[:, None]).mean(axis=0)
+    accuracy = [mean_interval(column, bounds=(0.0, 1.0)) for column in table.accuracy[rows].T]
+    return tuple(CurvePoint(n, at, float(paid)) for n, at, paid in zip(sizes, accuracy, tokens, strict=True))
 
 
 def _groups(problems: Sequence[ProblemNumbers], lines: Sequence[str], group_by: Sequence[str]) -> Iterable[GroupResult]:

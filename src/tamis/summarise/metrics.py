@@ -61,25 +61,28 @@ def _best_weights(num_samples: int, k: int) -> Floats:
 
 
 def best_of_n_at(scores: Floats, correct: Floats, ks: Sequence[int]) -> Floats:
-    """Expected accuracy of the best-scored of k samples, for each k, (len(ks),).
+    """Expected accuracy of the best-scored of k samples, for each k, (..., len(ks)).
 
     Args:
-        scores: (M,), higher is better; -inf for what can only be taken when nothing else is there.
-        correct: (M,) 1.0 or 0.0.
+        scores: (..., M), higher is better; -inf for what can only be taken when nothing else is there.
+        correct: (..., M) 1.0 or 0.0.
         ks: how many are drawn, each in 1..M.
 
     Equal scores share their places evenly.
     """
-    _, group, counts = np.unique(-scores, return_inverse=True, return_counts=True)
-    share = np.bincount(group, weights=correct) / counts
-    by_rank = np.repeat(share, counts)
-    return np.array([by_rank @ _best_weights(len(scores), k) for k in ks])
+    order = np.argsort(-scores, axis=-1)
+    falling = np.take_along_axis(scores, order, axis=-1)
+    begins = np.ones(falling.shape, dtype=np.bool_)
+    begins[..., 1:] = falling[..., 1:] != falling[..., :-1]
+    group = np.cumsum(begins) - 1  # of equal scores, through all problems
+    share = np.bincount(group, weights=np.take_along_axis(correct, order, axis=-1).ravel()) / np.bincount(group)
+    weights = np.stack([_best_weights(scores.shape[-1], k) for k in ks], axis=1)
+    return np.asarray(share[group].reshape(scores.shape) @ weights)
 
 
 def answered_first(scores: Floats, clusters: NDArray[np.integer]) -> Floats:
-    """Ranks (M,) in which every sample with an answer stands above every one without, and scores decide among the rest."""
-    _, rank = np.unique(scores, return_inverse=True)
-    return np.where(clusters >= 0, rank + 1.0, 0.0)
+    """Scores of the same order in which every sample with an answer stands above every one without, which are alike."""
+    return np.where(clusters >= 0, np.maximum(scores, np.finfo(np.float64).min), -np.inf)
 
 
 # --- expected majority vote ------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Charts as inline SVG: accuracy against the number of samples, and the paired differences. Nothing but strings."""
+"""Accuracy against the number of samples and against tokens: what the lines are. How they are drawn: `plot`."""
 
 from __future__ import annotations
 
@@ -6,26 +6,26 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from tamis.summarise.results import Comparison, CurvePoint, Interval, MethodResult
+from tamis.summarise.results import Comparison, CurvePoint, Interval
+from tamis.view.plot import INSET, Axis, Chart, Dot, Series, draw
 from tamis.view.text import NOTHING, esc, percent, percent_range
 
-WIDTH, HEIGHT = 720, 500
-LEFT, RIGHT, TOP, BOTTOM = 60, 14, 12, 46
 NUM_COLOURS = 8  # --line-0 ... in page.css; beyond them the same colours come back with another dash
 DASHES = ("", "7 4", "2 3", "9 3 2 3")
-BAR_WIDTH, BAR_HEIGHT, AXIS_HEIGHT = 190, 40, 16
 FEW_LINES = 5  # more bands than these lie over each other as fog: then the best and one sample keep theirs
+ORACLE_NAME = "oracle (any sample right)"
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line of the chart. `style` is its CSS class; baselines are grey and dashed."""
+    """One method's accuracies. `style` is its CSS class; baselines are grey and dashed."""
 
     name: str
     points: tuple[CurvePoint, ...]
     style: str
     dash: str
     banded: bool
+    shown: bool = True
 
     @property
     def last(self) -> Interval:
@@ -33,20 +33,45 @@ class Line:
         return self.points[-1].accuracy
 
 
+def telling(comparison: Comparison) -> list[str]:
+    """The methods that charts show at first, at most eight, in the order of the comparison.
+
+    The majority vote, the best at each budget, the two scores that tell right from wrong best, the best of those that claim to
+    be probabilities, and then the most accurate; the lines of one sample and the oracle are shown besides.
+    """
+    methods = [m for m in comparison.methods if m.difference is not None]
+    names = [m.method for m in methods]
+    if len(names) <= NUM_COLOURS:
+        return names
+    by_auroc = sorted((m for m in methods if math.isfinite(m.auroc)), key=lambda m: -m.auroc)
+    by_accuracy = sorted((m for m in methods if math.isfinite(m.accuracy.value)), key=lambda m: -m.accuracy.value)
+    wanted = ["self-consistency"]
+    if comparison.frontier:
+        wanted += [budget.best.method for budget in reversed(comparison.frontier.budgets)]
+        wanted += [point.method for point in reversed(comparison.frontier.points)]
+    wanted += [m.method for m in by_auroc[:2]] + [m.method for m in by_auroc if m.raw][:1] + [m.method for m in by_accuracy]
+    chosen = [name for name in dict.fromkeys(wanted) if name in names][:NUM_COLOURS]
+    return [name for name in names if name in chosen]
+
+
+def styles(comparison: Comparison) -> dict[str, tuple[str, str]]:
+    """Method -> CSS class and dash, the same in all charts; the telling methods have the colours to themselves."""
+    first = telling(comparison)
+    rest = [m.method for m in comparison.methods if m.difference is not None and m.method not in first]
+    return {name: (f"line-{i % NUM_COLOURS}", DASHES[i // NUM_COLOURS % len(DASHES)]) for i, name in enumerate([*first, *rest])}
+
+
 def chart_lines(comparison: Comparison) -> list[Line]:
     """The lines, best at the right end first; methods keep the colour of their place in the comparison."""
-    lines, place = [], 0
+    lines, look, first = [], styles(comparison), set(telling(comparison))
     for result in comparison.methods:
         curve = _finite(result.curve) or _finite([CurvePoint(comparison.samples_per_problem, result.accuracy)])
-        baseline = result.difference is None
-        if curve and baseline:
+        if curve and result.difference is None:
             lines.append(Line(result.method, curve, "baseline", "5 4", banded=True))
         elif curve:
-            dash = DASHES[place // NUM_COLOURS % len(DASHES)]
-            lines.append(Line(result.method, curve, f"line-{place % NUM_COLOURS}", dash, banded=True))
-        place += not baseline
+            lines.append(Line(result.method, curve, *look[result.method], banded=True, shown=result.method in first))
     if oracle := _finite(comparison.pass_at_k):
-        lines.append(Line("oracle (any sample right)", oracle, "baseline", "1.5 4", banded=False))
+        lines.append(Line(ORACLE_NAME, oracle, "baseline", "1.5 4", banded=False))
     return sorted(lines, key=lambda line: -line.last.value)
 
 
@@ -58,51 +83,59 @@ def _finite(curve: Iterable[CurvePoint]) -> tuple[CurvePoint, ...]:
 # --- accuracy against N ------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class _Frame:
-    """Where numbers lie on the paper: log2 of N to the right, accuracy upwards."""
-
-    most_samples: int
-    low: float
-    high: float
-
-    def x(self, num_samples: int) -> float:
-        width = WIDTH - LEFT - RIGHT
-        inset = 14
-        return round(LEFT + inset + (width - 2 * inset) * math.log2(num_samples) / math.log2(self.most_samples), 1)
-
-    def y(self, accuracy: float) -> float:
-        share = (accuracy - self.low) / (self.high - self.low)
-        return round(HEIGHT - BOTTOM - share * (HEIGHT - TOP - BOTTOM), 1)
-
-
 def accuracy_chart(lines: Sequence[Line]) -> str:
-    """The SVG, the legend whose buttons show and hide lines, and the same numbers as a table for those who cannot see it."""
+    """The chart, and the same numbers as a table for those who cannot see it."""
     if not lines:
         return '<p class="empty">No method has an accuracy to draw.</p>'
     most = max(point.num_samples for line in lines for point in line.points)
     if most == 1:
         return '<p class="empty">One sample was drawn for each problem: there is no curve.</p>'
-    ticks = accuracy_ticks(lines)
-    frame = _Frame(most, ticks[0], ticks[-1])
     best = next((line for line in lines if line.banded), lines[0])
     clear = [line for line in lines if len(lines) <= FEW_LINES or line is best or line.style == "baseline"]
-    drawn = [_draw(index, line, frame, quiet=line not in clear) for index, line in enumerate(lines)]
     highest = f"{best.name}, {percent(best.last.value)}"
-    description = f"{len(lines)} lines. The best method at the right end: {highest}. All values are in the table below."
-    return (
-        '<p class="note">Bands are 95 % intervals. Point at a line to read it; press a name to show or hide its line.</p>'
-        '<figure class="chart" data-chart>'
-        '<div class="scroll"><div class="plot">'
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-labelledby="chart-title chart-desc">'
-        '<title id="chart-title">Accuracy against the number of samples drawn for each problem</title>'
-        f'<desc id="chart-desc">{esc(description)}</desc>'
-        f"{_axes(frame, ticks)}<line class='cursor' y1='{TOP}' y2='{HEIGHT - BOTTOM}' hidden></line>"
-        # the best lines last, so that they lie on top
-        f"{''.join(band for band, _ in reversed(drawn))}{''.join(curve for _, curve in reversed(drawn))}"
-        "</svg></div></div>"
-        f"{_legend(lines, most)}</figure>{_numbers(lines)}"
+    chart = Chart(
+        name="chart",
+        title="Accuracy against the number of samples drawn for each problem",
+        description=f"{len(lines)} lines. The best method at the right end: {highest}. All values are in the table below.",
+        x=_samples_axis(most),
+        y=accuracy_axis(lines),
+        legend=("Method", "at N ="),
+        read_at=str(most),
     )
+    note = f"Bands are 95 % intervals. Point at a line to read it; press a name to show or hide its line.{_hidden(lines)}"
+    series = [_series(line, quiet=line not in clear) for line in lines]
+    return f'<p class="note">{note}</p>{draw(chart, series)}{_numbers(lines)}'
+
+
+def _hidden(lines: Sequence[Line]) -> str:
+    hidden = sum(not line.shown for line in lines)
+    return f" {hidden} of {len(lines)} lines are hidden at first." if hidden else ""
+
+
+def _series(line: Line, *, quiet: bool) -> Series:
+    dots = []
+    for point in line.points:
+        value, bounds = percent(point.accuracy.value), percent_range(point.accuracy.low, point.accuracy.high)
+        tip = f"N = {point.num_samples}: {value}" + ("" if bounds == NOTHING else f"\n95 % interval {bounds}")
+        bound = (point.accuracy.low, point.accuracy.high) if line.banded else (math.nan, math.nan)
+        dots.append(Dot(point.num_samples, point.accuracy.value, tip, value, str(point.num_samples), *bound))
+    level = len(dots) == 1 and line.style == "baseline"
+    value = percent(line.last.value)
+    return Series(line.name, tuple(dots), line.style, line.dash, value, shown=line.shown, quiet=quiet, level=level)
+
+
+def _samples_axis(most: int) -> Axis:
+    powers = [2**k for k in range(most.bit_length())]
+    if most not in powers:  # the last power gives way to the end when they would touch
+        powers = [power for power in powers if math.log2(most / power) / math.log2(most) > 0.05] + [most]
+    ticks = tuple((float(power), str(power)) for power in powers)
+    return Axis(1, most, ticks, "samples for each problem (N)", log=True, inset=INSET)
+
+
+def accuracy_axis(lines: Sequence[Line]) -> Axis:
+    """From the tick below the lowest line to the one above the highest."""
+    ticks = accuracy_ticks(lines)
+    return Axis(ticks[0], ticks[-1], tuple((tick, f"{100 * tick:g} %") for tick in ticks), "")
 
 
 def accuracy_ticks(lines: Sequence[Line]) -> list[float]:
@@ -121,63 +154,6 @@ def _extent(line: Line) -> list[float]:
     if line.banded and len(line.points) > 1:
         values += [bound for point in line.points for bound in (point.accuracy.low, point.accuracy.high)]
     return [value for value in values if math.isfinite(value)]
-
-
-def _axes(frame: _Frame, ticks: Sequence[float]) -> str:
-    parts = []
-    for tick in ticks:
-        y = frame.y(tick)
-        parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y}" y2="{y}"/>')
-        parts.append(f'<text class="tick" x="{LEFT - 10}" y="{y + 4}" text-anchor="end">{100 * tick:g} %</text>')
-    powers = [2**k for k in range(frame.most_samples.bit_length())]
-    if frame.most_samples not in powers:  # the last power gives way to the end when they would touch
-        powers = [power for power in powers if frame.x(frame.most_samples) - frame.x(power) > 30] + [frame.most_samples]
-    below = HEIGHT - BOTTOM + 20
-    parts += [f'<text class="tick" x="{frame.x(power)}" y="{below}" text-anchor="middle">{power}</text>' for power in powers]
-    middle = (LEFT + WIDTH - RIGHT) / 2
-    parts.append(f'<text class="axis" x="{middle}" y="{HEIGHT - 5}" text-anchor="middle">samples for each problem (N)</text>')
-    return "".join(parts)
-
-
-def _draw(index: int, line: Line, frame: _Frame, *, quiet: bool) -> tuple[str, str]:
-    places = [(frame.x(point.num_samples), frame.y(point.accuracy.value)) for point in line.points]
-    path = "L".join(f"{x} {y}" for x, y in places)
-    if len(places) == 1 and line.style == "baseline":
-        path = f"{LEFT} {places[0][1]}L{WIDTH - RIGHT} {places[0][1]}"
-    dash = f' stroke-dasharray="{line.dash}"' if line.dash else ""
-    dots = "".join(
-        f'<circle cx="{x}" cy="{y}" r="2.6" data-n="{point.num_samples}" data-v="{percent(point.accuracy.value)}"'
-        f' data-i="{percent_range(point.accuracy.low, point.accuracy.high)}"/>'
-        for (x, y), point in zip(places, line.points, strict=True)
-    )
-    curve = (
-        f'<g class="curve {line.style}" data-line="{index}" data-name="{esc(line.name)}"><path d="M{path}"{dash}/>{dots}</g>'
-    )
-    bounded = [p for p in line.points if math.isfinite(p.accuracy.low) and math.isfinite(p.accuracy.high)]
-    if not line.banded or len(bounded) < 2:
-        return "", curve
-    upper = [(frame.x(p.num_samples), frame.y(min(1.0, p.accuracy.high))) for p in bounded]
-    lower = [(frame.x(p.num_samples), frame.y(max(0.0, p.accuracy.low))) for p in reversed(bounded)]
-    outline = "L".join(f"{x} {y}" for x, y in [*upper, *lower])
-    return f'<path class="band {line.style}{" quiet" if quiet else ""}" data-line="{index}" d="M{outline}Z"/>', curve
-
-
-def _legend(lines: Sequence[Line], most: int) -> str:
-    rows = []
-    for index, line in enumerate(lines):
-        dash = f' stroke-dasharray="{line.dash}"' if line.dash else ""
-        rows.append(
-            f'<li><button type="button" class="{line.style}" data-line="{index}" aria-pressed="true">'
-            f'<svg viewBox="0 0 26 10" width="26" height="10" aria-hidden="true"><path d="M0 5H26"{dash}/></svg>'
-            f'<span class="name">{esc(line.name)}</span><span class="value">{percent(line.last.value)}</span></button></li>'
-        )
-    return (
-        f'<figcaption class="legend"><p class="legend-head"><span>Method</span>'
-        f'<span>at N = <span data-at="{most}">{most}</span></span></p>'
-        f'<ul>{"".join(rows)}</ul><p class="legend-tools"><button type="button" data-all="true">Show all</button>'
-        '<button type="button" data-all="false">Hide all</button>'
-        '<button type="button" data-bands aria-pressed="false">All bands</button></p></figcaption>'
-    )
 
 
 def _numbers(lines: Sequence[Line]) -> str:
@@ -200,52 +176,3 @@ def _cell(accuracy: Interval | None) -> str:
         return NOTHING
     bounds = percent_range(accuracy.low, accuracy.high)
     return percent(accuracy.value) + (f"<small>{bounds}</small>" if bounds != NOTHING else "")
-
-
-# --- paired differences ------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class DifferenceScale:
-    """One scale in percentage points for all rows of the table of methods; zero always lies inside."""
-
-    low: float
-    high: float
-    step: float
-
-    @staticmethod
-    def of(methods: Iterable[MethodResult]) -> DifferenceScale:
-        """The scale that holds every finite bound."""
-        known = [m.difference for m in methods if m.difference is not None]
-        values = [100 * max(-1.0, min(1.0, v)) for d in known for v in (d.value, d.low, d.high) if math.isfinite(v)]
-        low, high = min([0.0, *values]), max([0.0, *values])
-        step = next((s for s in (1.0, 2.0, 5.0, 10.0, 20.0) if (high - low) / s <= 4), 50.0)
-        return DifferenceScale(min(-step, step * math.floor(low / step)), max(step, step * math.ceil(high / step)), step)
-
-    def x(self, value: float) -> float:
-        """Where a value in percentage points lies, in units of the drawing; beyond the scale, at its end."""
-        share = (min(self.high, max(self.low, value)) - self.low) / (self.high - self.low)
-        return round(12 + (BAR_WIDTH - 24) * share, 1)
-
-
-def difference_axis(scale: DifferenceScale) -> str:
-    """The head of the column: ticks in percentage points."""
-    ticks = [scale.low + index * scale.step for index in range(round((scale.high - scale.low) / scale.step) + 1)]
-    labels = "".join(f'<text class="tick" x="{scale.x(t)}" y="12" text-anchor="middle">{_tick(t)}</text>' for t in ticks)
-    return f'<svg class="whisker" viewBox="0 0 {BAR_WIDTH} {AXIS_HEIGHT}" aria-hidden="true">{labels}</svg>'
-
-
-def difference_mark(difference: Interval | None, scale: DifferenceScale, verdict: str) -> str:
-    """A dot with whiskers on the zero line; the numbers stand in the cells beside it. `verdict` is its CSS class."""
-    middle, zero = BAR_HEIGHT / 2, scale.x(0)
-    parts = [f'<line class="zero" x1="{zero}" x2="{zero}" y1="-9" y2="{BAR_HEIGHT + 9}"/>']
-    if difference is not None and math.isfinite(difference.value):
-        if math.isfinite(difference.low) and math.isfinite(difference.high):
-            low, high = scale.x(100 * difference.low), scale.x(100 * difference.high)
-            parts.append(f'<line class="range" x1="{low}" x2="{high}" y1="{middle}" y2="{middle}"/>')
-        parts.append(f'<circle cx="{scale.x(100 * difference.value)}" cy="{middle}" r="4"/>')
-    return f'<svg class="whisker {verdict}" viewBox="0 0 {BAR_WIDTH} {BAR_HEIGHT}" aria-hidden="true">{"".join(parts)}</svg>'
-
-
-def _tick(value: float) -> str:
-    return "0" if value == 0 else f"{value:+g}".replace("-", "−")

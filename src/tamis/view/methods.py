@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from tamis.summarise.results import Comparison, GroupResult, Interval, MethodResult
-from tamis.view.charts import DifferenceScale, difference_axis, difference_mark
+from tamis.view.differences import DifferenceScale, difference_axis, difference_mark
 from tamis.view.text import NOTHING, count, esc, percent, percent_range, points, points_range
 
 

@@ -44,6 +44,7 @@
     }
 
     function readAt(n) {
+      if (!at) return;
       at.textContent = n ?? at.dataset.at;
       buttons.forEach((button, index) => {
         const dot = curves.find((curve) => curve.dataset.line === String(index)).querySelector(`[data-n="${n}"]`);
@@ -69,7 +70,7 @@
       button.addEventListener("click", () => buttons.forEach((_, index) => show(index, button.dataset.all === "true")));
     }
     const bands = figure.querySelector("[data-bands]");
-    bands.addEventListener("click", () => {
+    if (bands) bands.addEventListener("click", () => {
       bands.setAttribute("aria-pressed", String(svg.classList.toggle("all-bands")));
     });
     svg.addEventListener("pointermove", (event) => {
@@ -88,8 +89,7 @@
       readAt(dot.dataset.n);
       cursor.removeAttribute("hidden");
       for (const end of ["x1", "x2"]) cursor.setAttribute(end, dot.getAttribute("cx"));
-      const bounds = dot.dataset.i === "–" ? "" : `\n95 % interval ${dot.dataset.i}`;
-      showTip(`${curve.dataset.name}\nN = ${dot.dataset.n}: ${dot.dataset.v}${bounds}`, box.x + box.width / 2, box.y);
+      showTip(`${curve.dataset.name}\n${dot.dataset.tip}`, box.x + box.width / 2, box.y);
     });
     svg.addEventListener("pointerleave", leave);
   }

@@ -17,8 +17,10 @@ from pathlib import Path
 from tamis.records import Choice, Pool
 from tamis.store.files import write_atomically
 from tamis.summarise.results import ORACLE, TRUNCATED_LIMIT, Comparison, Health
+from tamis.view.budgets import budget_section
 from tamis.view.candidates import candidates_section
 from tamis.view.charts import accuracy_chart, chart_lines
+from tamis.view.confidence import confidence_section
 from tamis.view.methods import group_tables, headline, method_table, ranked
 from tamis.view.text import count, esc, percent
 from tamis.view.tokens import Scale
@@ -32,7 +34,7 @@ def write_report(
     comparison: Comparison,
     pools: Iterable[Pool] = (),
     choices: Mapping[str, Sequence[Choice]] | None = None,
-    scorer_for_colour: str = "self-certainty",
+    scorer_for_colour: str = "mean-self-certainty",
     warnings: Sequence[str] = (),
 ) -> None:
     """Write the report of a run; an older file is replaced in one step, or left as it was if anything fails.
@@ -83,8 +85,10 @@ def render_report(
         f"{_warnings(warnings)}"
         f'<section aria-labelledby="methods"><h2 id="methods">Methods</h2>{method_table(comparison)}'
         f"{_health(comparison.health)}{_left_out(comparison.left_out)}{group_tables(comparison)}</section>"
+        f"{budget_section(comparison)}"
         '<section aria-labelledby="curves"><h2 id="curves">Accuracy against the number of samples</h2>'
         f"{accuracy_chart(chart_lines(comparison))}</section>"
+        f"{confidence_section(comparison)}"
         f"{candidates_section(pools, choices, [m.method for m in ranked(comparison)], scale)}"
     )
     style, script = _asset("page.css"), _asset("page.js")

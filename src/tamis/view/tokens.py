@@ -31,7 +31,7 @@ STEPS = (-0.005, 0.005, 0.01, 1 / 4000)  # of logp, entropy, self-certainty (nat
 
 
 TOKEN_CONFIDENCE: Mapping[str, Callable[[TokenStats], NDArray[np.float64]]] = {
-    "self-certainty": tokens.self_certainty,
+    "mean-self-certainty": tokens.self_certainty,
     "neg-entropy": lambda stats: -tokens.entropy(stats),
     "logprob": tokens.logp,
     "max-prob": tokens.max_prob,

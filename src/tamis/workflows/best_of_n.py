@@ -13,22 +13,26 @@ import re
 import time
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import ExitStack, aclosing
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tamis.config import Choosing
+from tamis.config import Asking, Choosing
 from tamis.errors import UsageError
 from tamis.grade import Grader
 from tamis.records import Choice, Pool
-from tamis.score import ScoreSettings, missing_reason
+from tamis.score import STATISTICS, missing_reason
 from tamis.score.steps import score_norm
 from tamis.select import Method, choose, find_method
-from tamis.sources import BadRow, read_samples
+from tamis.sources import BadRow
 from tamis.store import RowFile, RunFolder
 from tamis.summarise import Comparer, Comparison, to_json
-from tamis.workflows.drawing import Session, dataset_name, model_name
-from tamis.workflows.examining import examine
+from tamis.workflows.drawing import Session, dataset_name
+from tamis.workflows.earlier import Earlier
+from tamis.workflows.examining import examine, paced, score_cells
+from tamis.workflows.key_steps import check_statistics, step_rows
+from tamis.workflows.models import model_name
+from tamis.workflows.scoring import scored_pools
 
 GROUPS = ("subject", "level")
 """Metadata fields by which accuracies are broken down."""
@@ -58,7 +62,8 @@ def result_files(session: Session, output_dir: Path, choosing: Choosing | None =
     """
     config, registry = session.config, session.folder.file("results.json")
     what = [config.dataset, config.split, config.limit, config.sampling.n, str(output_dir.resolve())]
-    asked = repr(what if choosing is None else [*what, choosing.method, choosing.alpha])
+    what += [repr(config.adaptive)] if config.adaptive else []
+    asked = repr(what if choosing is None else [*what, choosing.method, choosing.scores, *["key steps"] * choosing.key_steps])
     began: dict[str, str] = json.loads(registry.read_bytes()) if registry.is_file() else {}
     if asked not in began:
         began[asked] = time.strftime("%Y%m%d_%H%M%S")
@@ -77,8 +82,13 @@ async def generate(session: Session, output_dir: Path) -> Outcome:
     return Outcome(path, None, None, session.bad_rows)
 
 
-async def infer(session: Session, choosing: Choosing, output_dir: Path) -> Outcome:
-    """Draw the candidates, and choose from each problem's as soon as they are there."""
+def needs_of_choice(choosing: Choosing) -> set[str]:
+    """What a choice needs of samples besides their answers."""
+    return {*find_method(choosing.method).needs, *[STATISTICS] * choosing.key_steps}
+
+
+async def infer(session: Session, choosing: Choosing, asking: Asking, output_dir: Path) -> Outcome:
+    """Draw the candidates, and choose from each problem's as soon as all that the method needs is there."""
     candidates, best = result_files(session, output_dir, choosing)
 
     async def drawn() -> AsyncGenerator[Pool, None]:
@@ -88,49 +98,49 @@ async def infer(session: Session, choosing: Choosing, output_dir: Path) -> Outco
                     rows.write(candidates_row(pool, session.folder, candidates))
                     yield pool
 
-    comparison = await choose_best(drawn(), choosing, best, session.folder)
+    pools = scored_pools(session, needs_of_choice(choosing), asking, drawn())
+    comparison = await choose_best(pools, choosing, best, session.folder, session.grader)
     return Outcome(candidates, best, comparison, session.bad_rows, session.progress.samples_damaged)
 
 
-async def evaluate(candidates: Path, choosing: Choosing, output_dir: Path | None) -> Outcome:
-    """Choose from candidates drawn earlier, by the statistics of the run folder that their file names.
+async def evaluate(earlier: Earlier, choosing: Choosing, output_dir: Path | None) -> Outcome:
+    """Choose from candidates drawn earlier, by what is known of them: statistics taken while drawing or read again, verdicts.
 
     Raises:
         InputError: The file cannot be read.
-        UsageError: The method needs token statistics and there are none.
+        UsageError: The method needs what is not known of any sample.
     """
-    bad_rows: list[BadRow] = []
+    candidates = earlier.path
     stem = re.sub(r"_\d{8}_\d{6}$", "", candidates.name.split(".jsonl")[0])
     name = stem.replace("_candidates_", "_best_") if "_candidates_" in stem else f"{stem}_best"
     best = (output_dir or candidates.parent) / f"{name}_{time.strftime('%Y%m%d_%H%M%S')}.jsonl"
-
-    async def read() -> AsyncGenerator[Pool, None]:
-        for pool in with_statistics(read_samples(candidates, bad_rows=bad_rows), candidates, bad_rows):
-            await asyncio.sleep(0)
-            yield pool
-
-    comparison = await choose_best(read(), choosing, best, None)
-    return Outcome(candidates, best, comparison, bad_rows)
+    comparison = await choose_best(paced(earlier.pools()), choosing, best, None)
+    return Outcome(candidates, best, comparison, earlier.bad_rows)
 
 
 async def choose_best(
-    pools: AsyncGenerator[Pool, None], choosing: Choosing, best: Path, folder: RunFolder | None
+    pools: AsyncGenerator[Pool, None],
+    choosing: Choosing,
+    best: Path,
+    folder: RunFolder | None,
+    grader: Grader | None = None,
 ) -> Comparison:
     """Grade, score and choose pool by pool; write the best file, and into the run folder its scores, choices and summary."""
     method = find_method(choosing.method)
     scorers = [method.scorer] if method.scorer else []
-    settings = ScoreSettings(alpha=choosing.alpha)
     lines = dict.fromkeys(("baseline", "self-consistency", method.name))
     comparer = Comparer([find_method(name) for name in lines], group_by=GROUPS)
     with ExitStack() as stack:
         best_rows = stack.enter_context(RowFile(best))
         score_rows = stack.enter_context(RowFile(folder.file("scores.jsonl"))) if folder else None
         choice_rows = stack.enter_context(RowFile(folder.file("choices.jsonl"))) if folder else None
-        async with Grader() as grader, aclosing(pools):
+        async with grader or Grader() as grader, aclosing(pools):
             async for pool in pools:
-                judged = await examine(pool, grader, scorers, settings)
+                judged = await examine(pool, grader, scorers, choosing.scores)
                 choice = _choose(judged, method)
-                best_rows.write(best_row(judged, choice, method))
+                if choosing.key_steps:
+                    check_statistics(judged)
+                best_rows.write(best_row(judged, choice, method, key_steps=choosing.key_steps))
                 if score_rows and choice_rows:
                     for row in score_table(judged, scorers):
                         score_rows.write(row)
@@ -138,18 +148,27 @@ async def choose_best(
                 comparer.add(judged)
     comparison = await asyncio.to_thread(comparer.result, seed=choosing.seed)
     if folder:
-        folder.write_json("summary.json", {"method": method.name, "alpha": choosing.alpha, **to_json(comparison)})
+        folder.write_json("summary.json", {"method": method.name, **asdict(choosing.scores), **to_json(comparison)})
     return comparison
 
 
 def _choose(pool: Pool, method: Method) -> Choice:
     said = [sample for sample in pool.samples if sample.text]
-    if method.scorer and said and all(sample.stats is None for sample in said):
-        raise UsageError(
-            f"{pool.problem.where or pool.problem.id}: the method {method.name} needs token statistics, the samples have none",
-            "Draw with tamis generate, or choose without them: --method self-consistency",
-        )
+    reasons = {missing_reason(sample, method.scorer) for sample in said} if method.scorer else set()
+    if len(reasons) == 1 and (reason := reasons.pop()) in _ADVICE:
+        where = pool.problem.where or pool.problem.id
+        raise UsageError(f"{where}: the method {method.name} needs {_ADVICE[reason]}", ADVICE_TO_SCORE)
     return choose(pool, method)
+
+
+_ADVICE = {
+    "no_statistics": "token statistics, the samples have none",
+    "no_hidden_states": "hidden states, the samples have none",
+    "not_asked": "verdicts of a model, the samples have none",
+}
+ADVICE_TO_SCORE = (
+    "Name who shall give them (--model-path, --judge-model, --reward-model), or choose without: --method self-consistency"
+)
 
 
 # --- rows of the files ---------------------------------------------------------------------------------------------
@@ -170,36 +189,7 @@ def candidates_row(pool: Pool, folder: RunFolder, path: Path) -> dict[str, Any]:
     return row
 
 
-def with_statistics(pools: Iterator[Pool], candidates: Path, bad_rows: list[BadRow]) -> Iterator[Pool]:
-    """The pools of a candidates file, their samples with the token statistics of the run folder that the row names.
-
-    What cannot be read there is appended to `bad_rows`, and the sample goes without.
-    """
-    with ExitStack() as stack:
-        folders: dict[str, RunFolder | None] = {}
-        for pool in pools:
-            name = pool.problem.metadata.get("tamis_run")
-            if not isinstance(name, str):
-                yield pool
-                continue
-            if name not in folders:
-                path = candidates.parent / name
-                is_there = (path / "run.json").is_file()
-                folders[name] = stack.enter_context(RunFolder.read(path)) if is_there else None
-                if not is_there:
-                    reason = f"no token statistics: the run folder that it names is not there: {path}"
-                    bad_rows.append(BadRow(str(candidates), "tamis_run", reason))
-            folder = folders[name]
-            loaded = [folder.load(sample.key) if folder else None for sample in pool.samples]
-            samples = [
-                replace(sample, stats=found.stats) if found else sample
-                for sample, found in zip(pool.samples, loaded, strict=True)
-            ]
-            yield replace(pool, samples=tuple(samples))
-        bad_rows += [BadRow(str(folder.path), "", line) for folder in folders.values() if folder for line in folder.warnings]
-
-
-def best_row(pool: Pool, choice: Choice, method: Method) -> dict[str, Any]:
+def best_row(pool: Pool, choice: Choice, method: Method, *, key_steps: bool = False) -> dict[str, Any]:
     """The chosen sample of a problem; where nothing has an answer, the text of the best score, with `final_answer` null."""
     position = _position(pool, choice, method)
     row: dict[str, Any] = {"id": pool.problem.id, "question": _question(pool)}
@@ -214,6 +204,8 @@ def best_row(pool: Pool, choice: Choice, method: Method) -> dict[str, Any]:
     if pool.problem.answer is not None:
         row["reference"] = pool.problem.answer
         row["correct"] = pool.grades[position].correct if position is not None else None
+    if key_steps:
+        row["steps"] = step_rows(pool.samples[position]) if position is not None else None
     return row
 
 
@@ -237,6 +229,4 @@ def score_table(pool: Pool, scorers: Sequence[str]) -> Iterator[dict[str, Any]]:
     """One row a sample: its grade, its scores, and for each that is missing the reason."""
     for i, (sample, grade) in enumerate(zip(pool.samples, pool.grades, strict=True)):
         row = grade.to_json() | {"id": sample.problem_id, "index": sample.index, "cluster": pool.clusters[i]}
-        row["scores"] = {name: pool.scores[name][i] for name in scorers}
-        unscored = {name: missing_reason(sample) or "undefined" for name in scorers if pool.scores[name][i] is None}
-        yield row | ({"unscored": unscored} if unscored else {})
+        yield row | score_cells(pool, scorers, i)

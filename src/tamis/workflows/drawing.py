@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import time
-from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
-from contextlib import aclosing
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, aclosing, nullcontext
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from itertools import count
 from pathlib import Path
 from typing import Any
 
-from tamis.config import EMBEDDED, Drawing
-from tamis.demo import MODEL_FOLDER
-from tamis.engines import open_engine
+from tamis.config import Drawing
 from tamis.engines.base import Engine
 from tamis.errors import RunFolderError
-from tamis.records import Pool, Problem, sample_keys
-from tamis.sample import LazyEngine, Progress, sample_in_order
+from tamis.grade import Grader
+from tamis.identity import sample_keys
+from tamis.prompts import PromptTemplate
+from tamis.records import Pool, Problem
+from tamis.sample import LazyEngine, Progress, pools, sample_in_order
 from tamis.sources import BUILT_IN, BadRow, dataset_digest, read_problems
 from tamis.store import RunFolder, read_run_file
+from tamis.workflows.adapting import Adapting, Spent, adaptive_identity
+from tamis.workflows.models import model_digest, model_name, model_of, model_path, open_model
 
 _SAMPLES_IN_FLIGHT = 1024  # one long answer holds back those after it; the batch must not run dry meanwhile
-_DIGEST_EDGE = 1 << 20  # bytes of each end of a weights file that enter the model's digest
+
+
+Watcher = Callable[[str, Progress, int], AbstractContextManager[object]]
 
 
 class Session:
@@ -35,23 +39,29 @@ class Session:
         bad_rows: The rows of the source that cannot be used, and the problems whose samples failed.
         progress: Counts that change while `pools` runs.
         folder: The run folder.
+        grader: Compares answers while they are drawn; whoever compares them again spares itself what it knows.
+        spent: What adaptive sampling has taken.
+        watch: Shows a stage that follows the drawing while it runs: its name, its counts, how many items it has.
     """
+
+    watch: Watcher = staticmethod(lambda *_: nullcontext())
 
     def __init__(self, config: Drawing) -> None:
         self.config = config
         self.bad_rows: list[BadRow] = []
         self.progress = Progress()
         self.num_problems = 0
+        self.spent = Spent()
+        self.grader = Grader()
+        self._adapting = Adapting(config.adaptive, config.sampling.n, self.grader) if config.adaptive else None
         self._engine = LazyEngine(self._open_engine)
         path = run_path(config)
         exists = (path / "run.json").is_file()
         if config.resume and not exists:
             raise RunFolderError(f"nothing to resume: {path} holds no run", "Leave --resume out to start one there")
-        folder = self._open_folder({}) if exists else None
+        self._resumed = folder = self._open_folder({}) if exists else None
         try:
             engine = self._engine.open().describe() if self._look_through(folder) else {}
-            if folder is not None:
-                _check_numerics(folder, engine)
         except BaseException:
             if folder is not None:
                 folder.close()
@@ -59,7 +69,7 @@ class Session:
         self.folder = folder or self._open_folder(engine)  # inputs or a model that do not load leave no folder behind
 
     def _look_through(self, folder: RunFolder | None) -> bool:
-        """Count the problems and note the bad rows; whether any sample is owed."""
+        """Count the problems and note the bad rows; whether any sample is owed for certain."""
         is_owed = False
         for problem in read(self.config, self.bad_rows):
             self.num_problems += 1
@@ -68,7 +78,8 @@ class Session:
 
     def _keys(self, problem: Problem) -> list[str]:
         sampling = self.config.sampling
-        return sample_keys(problem.id, self.config.prompt(problem), sampling, range(sampling.n))
+        num_certain = self._adapting.num_certain if self._adapting else sampling.n
+        return sample_keys(problem.id, self.config.prompt(problem), sampling, range(num_certain))
 
     def _open_folder(self, engine: Mapping[str, Any]) -> RunFolder:
         config = self.config
@@ -82,15 +93,25 @@ class Session:
 
     def _open_engine(self) -> Engine:
         config = self.config
-        return open_engine(
-            config.engine,
-            str(model_path(config.model)),
-            batch_size=config.batch_size,
-            device=config.device,
-            dtype=config.dtype,
-            token_stats=config.token_stats != "none",
-            trust_remote_code=config.trust_remote_code,
-        )
+        engine = open_model(model_of(config), token_stats=config.token_stats != "none", hidden_states=config.hidden_states)
+        if self._resumed is not None:
+            try:
+                _check_numerics(self._resumed, engine.describe())
+            except RunFolderError:
+                engine.close()
+                raise
+        return engine
+
+    @property
+    def engine(self) -> LazyEngine:
+        """The model, loaded when it is first needed."""
+        return self._engine
+
+    def finished(self) -> Iterator[Pool]:
+        """Each problem with those of its samples that are in the folder, in order; after adaptive drawing, those it needed."""
+        for pool in pools(self.problems(), self.folder, self.config.sampling, prompt=self.config.prompt):
+            num_needed = self.spent.needed.get(pool.samples[0].key) if pool.samples else None
+            yield replace(pool, samples=pool.samples[:num_needed])
 
     def problems(self) -> Iterator[Problem]:
         """The problems, read anew from their source."""
@@ -101,6 +122,7 @@ class Session:
 
         Samples that fail are added to `bad_rows`, each reason once a problem.
         """
+        num_at_once = self._adapting.num_certain if self._adapting else self.config.sampling.n
         walk = sample_in_order(
             self.problems,
             self._engine,
@@ -108,17 +130,21 @@ class Session:
             self.folder,
             prompt=self.config.prompt,
             progress=self.progress,
-            max_problems_in_flight=max(16, _SAMPLES_IN_FLIGHT // self.config.sampling.n),
+            max_problems_in_flight=max(16, _SAMPLES_IN_FLIGHT // num_at_once),
+            adaptive=self._adapting,
         )
         async with aclosing(walk):
             async for pool in walk:
                 reasons = dict.fromkeys(f"{s.error.boundary}: {s.error.message}" for s in pool.samples if s.error)
                 self.bad_rows += [BadRow(pool.problem.where or pool.problem.id, "", reason) for reason in reasons]
+                if self._adapting:
+                    self.spent.count(pool, self.config.sampling.n)
                 yield pool
 
     def close(self) -> None:
-        """Free the model and release the folder."""
+        """Free the model, end the grader's workers and release the folder."""
         self._engine.close()
+        self.grader.close()
         self.folder.close()
 
 
@@ -179,16 +205,6 @@ def read(config: Drawing, bad_rows: list[BadRow]) -> Iterator[Problem]:
     return read_problems(config.dataset, split=config.split, limit=config.limit, fields=config.fields, bad_rows=bad_rows)
 
 
-def model_path(model: str) -> str | Path:
-    """The folder of the embedded model for its name; anything else as it stands."""
-    return MODEL_FOLDER if model == EMBEDDED else Path(model).expanduser() if model.startswith("~") else model
-
-
-def model_name(model: str) -> str:
-    """The last part of a folder or hub name, fit for a file name."""
-    return re.sub(r"[^\w.-]+", "-", Path(model.rstrip("/")).name) or "model"
-
-
 def dataset_name(dataset: str) -> str:
     """`HuggingFaceH4/MATH-500` and `data/math500.jsonl` -> `math500`."""
     stem = Path(dataset.rstrip("/")).name.split(".")[0]
@@ -201,12 +217,16 @@ def identity(config: Drawing) -> dict[str, Any]:
         "engine": config.engine,
         "model": model_digest(model_path(config.model)),
         "dtype": config.dtype,
-        "template": config.prompt.template,
-        "system": config.prompt.system,
-        "chat_template": not config.prompt.raw,
+        **prompt_identity(config.prompt),
         "token_stats": config.token_stats,
         **config.sampling.to_json(),
+        **(adaptive_identity(config.adaptive) if config.adaptive else {}),
     }
+
+
+def prompt_identity(prompt: PromptTemplate) -> dict[str, Any]:
+    """What shapes the prompts."""
+    return {"template": prompt.template, "system": prompt.system, "chat_template": not prompt.raw}
 
 
 def facts(config: Drawing) -> dict[str, Any]:
@@ -234,24 +254,3 @@ def facts(config: Drawing) -> dict[str, Any]:
 def _absolute(dataset: str) -> str:
     """A path that is true from anywhere; names stay as they are."""
     return str(Path(dataset).resolve()) if dataset not in BUILT_IN and Path(dataset).exists() else dataset
-
-
-def model_digest(model: str | Path) -> str:
-    """A cheap fingerprint of a local model: of a folder its configuration, and name, size and both ends of each weights file.
-
-    A hub name is its own fingerprint.
-    """
-    folder = Path(model)
-    if folder.is_file():
-        return hashlib.sha256(folder.read_bytes()).hexdigest()[:16]
-    if not folder.is_dir():
-        return str(model)
-    digest = hashlib.sha256()
-    for path in sorted([*folder.glob("*.json"), *folder.glob("*.safetensors")]):
-        size = path.stat().st_size
-        digest.update(f"{path.name} {size}\n".encode())
-        with path.open("rb") as file:
-            digest.update(file.read(_DIGEST_EDGE))
-            file.seek(max(0, size - _DIGEST_EDGE))
-            digest.update(file.read(_DIGEST_EDGE))
-    return digest.hexdigest()[:16]

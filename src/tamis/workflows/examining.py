@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import AsyncGenerator, Iterable
 from dataclasses import replace
+from typing import Any, TypeVar
 
 from tamis.grade import Grader
 from tamis.records import Pool
-from tamis.score import ScoreSettings, with_scores
+from tamis.score import ScoreSettings, missing_reason, with_scores
+
+Item = TypeVar("Item")
 
 
 async def examine(pool: Pool, grader: Grader, scorers: Iterable[str] = (), settings: ScoreSettings | None = None) -> Pool:
@@ -16,3 +19,18 @@ async def examine(pool: Pool, grader: Grader, scorers: Iterable[str] = (), setti
     grades = tuple(await asyncio.gather(*(grader.grade(sample, pool.problem.answer) for sample in pool.samples)))
     clusters = await grader.cluster([grade.answer for grade in grades])
     return with_scores(replace(pool, grades=grades, clusters=clusters), scorers, settings)
+
+
+async def paced(items: Iterable[Item]) -> AsyncGenerator[Item, None]:
+    """Items for a consumer that awaits; all else gets its turn between them."""
+    for item in items:
+        await asyncio.sleep(0)
+        yield item
+
+
+def score_cells(pool: Pool, scorers: Iterable[str], position: int) -> dict[str, Any]:
+    """What a row says of one sample: its scores, and for each that is missing the reason."""
+    values = {name: pool.scores[name][position] for name in scorers}
+    sample = pool.samples[position]
+    unscored = {name: missing_reason(sample, name) or "undefined" for name, value in values.items() if value is None}
+    return {"scores": values} | ({"unscored": unscored} if unscored else {})

@@ -21,7 +21,7 @@ def _one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def engine() -> Iterator[HFEngine]:
-    """A tiny Qwen2 with tied embeddings, no chat template, 16 slots, hidden means on."""
-    made = HFEngine(tiny_models.model_folder(), batch_size=16, device="cpu", hidden_mean=True)
+    """A tiny Qwen2 with tied embeddings, no chat template, 16 slots, hidden states on."""
+    made = HFEngine(tiny_models.model_folder(), batch_size=16, device="cpu", hidden_states=True)
     yield made
     made.close()

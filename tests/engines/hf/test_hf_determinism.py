@@ -26,9 +26,9 @@ def requests(n: int = 6) -> list[Request]:
 
 def bits(sample: Sample) -> tuple[object, ...]:
     assert sample.stats is not None
-    hidden = b"" if sample.hidden_mean is None else sample.hidden_mean.tobytes()
+    chain = b"" if sample.chain is None else sample.chain.values.tobytes()
     stats = sample.stats
-    return sample.text, sample.finish_reason, stats.ids.tobytes(), stats.values.tobytes(), stats.starts.tobytes(), hidden
+    return sample.text, sample.finish_reason, stats.ids.tobytes(), stats.values.tobytes(), stats.starts.tobytes(), chain
 
 
 def assert_same(found: dict[str, Sample], expected: dict[str, Sample]) -> None:
@@ -38,7 +38,7 @@ def assert_same(found: dict[str, Sample], expected: dict[str, Sample]) -> None:
 
 @pytest.mark.parametrize("kind", sorted(SIZES))
 def test_order_slot_neighbours_and_refill_change_no_bit(kind: str) -> None:
-    engine = HFEngine(model_folder(kind), batch_size=16, device="cpu", hidden_mean=True)
+    engine = HFEngine(model_folder(kind), batch_size=16, device="cpu", hidden_states=True)
     items = requests()
     expected = draw(engine, items)
     assert len({bits(sample) for sample in expected.values()}) > len(expected) // 2  # the model does vary
@@ -72,7 +72,7 @@ def test_a_run_broken_anywhere_and_resumed_gives_the_same_samples() -> None:
 def test_from_sixteen_slots_on_their_number_changes_no_bit_in_fp32(kind: str) -> None:
     results = []
     for batch_size in (16, 32, 64):
-        engine = HFEngine(model_folder(kind), batch_size=batch_size, device="cpu", hidden_mean=True)
+        engine = HFEngine(model_folder(kind), batch_size=batch_size, device="cpu", hidden_states=True)
         results.append(draw(engine, requests(n=9)))
     for other in results[1:]:
         assert_same(other, results[0])

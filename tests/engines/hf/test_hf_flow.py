@@ -125,11 +125,11 @@ def test_stop_strings_cut_the_text_and_leave_their_tokens_out(engine: HFEngine) 
         assert sample.completion_tokens == len(sample.stats) == kept
         np.testing.assert_array_equal(sample.stats.values, whole.stats.values[:kept])
         np.testing.assert_array_equal(sample.stats.starts, whole.stats.starts[:kept])
-        assert (sample.hidden_mean is None) == (kept == 0)
+        assert (sample.chain is None) == (kept == 0)
         if kept:
             shorter = Request(free.problem_id, free.prompt, request("", max_tokens=kept).sampling, free.draws)
             again = {s.index: s for s in draw(engine, [shorter]).values()}[sample.index]
-            np.testing.assert_allclose(sample.hidden_mean, again.hidden_mean, rtol=1e-6, atol=1e-6)
+            np.testing.assert_allclose(sample.chain.values[0], again.chain.values[0], rtol=1e-6, atol=1e-6)
     assert num_cut >= 3
 
 
@@ -150,7 +150,7 @@ def break_after(engine: HFEngine, calls: set[int]) -> list[int]:
 
 def test_out_of_memory_halves_the_batch_and_loses_nothing() -> None:
     items = [request(text, n=20, max_tokens=30) for text in PROMPTS]
-    expected = draw(engine_of(16), items)
+    expected = draw(engine_of(16, hidden_states=True), items)
     engine = engine_of(64)
     rows = break_after(engine, {1, 9, 30})  # once in a prefill, twice in steps
     found = draw(engine, items)
@@ -161,13 +161,14 @@ def test_out_of_memory_halves_the_batch_and_loses_nothing() -> None:
     first = [key for key in expected if np.array_equal(found[key].stats.ids, expected[key].stats.ids)]
     assert len(first) > len(expected) // 2  # fewer than 16 rows differ in the last bits, seldom in a token
 
-    engine = engine_of(64)
+    engine = engine_of(64, hidden_states=True)
     break_after(engine, {9, 30})
     found = draw(engine, items)
     assert engine.batch_size == 16
     for key, sample in expected.items():
         assert found[key].text == sample.text
         assert found[key].stats.values.tobytes() == sample.stats.values.tobytes()
+        assert found[key].chain.values.tobytes() == sample.chain.values.tobytes()
 
 
 def test_a_sample_that_never_fits_fails_and_the_others_go_on() -> None:

@@ -8,8 +8,10 @@ import torch
 from engines.hf.tiny_models import EOS_ID, PROMPTS, SIZES, draw, model_folder, request, samples_of
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from tamis.engines.chains import chain_row
 from tamis.engines.hf import HFEngine
 from tamis.records import STATISTICS
+from tamis.steps import split_steps, step_ids
 
 
 def plain_statistics(logits: torch.Tensor, ids: torch.Tensor) -> np.ndarray:
@@ -27,9 +29,9 @@ def plain_statistics(logits: torch.Tensor, ids: torch.Tensor) -> np.ndarray:
 
 
 @pytest.mark.parametrize("kind", sorted(SIZES))
-def test_greedy_statistics_and_hidden_means_equal_the_models_own(kind: str) -> None:
+def test_greedy_statistics_and_chains_equal_the_models_own(kind: str) -> None:
     folder = model_folder(kind)
-    engine = HFEngine(folder, batch_size=3, device="cpu", hidden_mean=True)
+    engine = HFEngine(folder, batch_size=3, device="cpu", hidden_states=True)
     model = AutoModelForCausalLM.from_pretrained(folder).eval()
     tokenizer = AutoTokenizer.from_pretrained(folder)
     requests = [request(text, temperature=0.0, max_tokens=30) for text in PROMPTS]
@@ -64,9 +66,12 @@ def test_greedy_statistics_and_hidden_means_equal_the_models_own(kind: str) -> N
         reference = plain_statistics(out.logits[0, produced], whole[prompt.shape[1] :])
         error = np.abs(sample.stats.values - reference) / (1 + np.abs(reference))
         assert error.max() < 2e-5
-        means = torch.stack([state[0, produced].mean(0) for state in out.hidden_states]).numpy()
-        assert sample.hidden_mean is not None
-        np.testing.assert_allclose(sample.hidden_mean, means, rtol=2e-5, atol=2e-5)
+        states = torch.stack([state[0, produced] for state in out.hidden_states], 1).numpy()  # (T, L + 1, d)
+        of_token = step_ids(sample.stats.starts, split_steps(sample.text))
+        steps = [states[of_token == number] for number in range(len(split_steps(sample.text)))]
+        rows = [chain_row(inside.mean(0)) if len(inside) else np.full(8, np.nan) for inside in (states, *steps)]
+        assert sample.chain is not None
+        np.testing.assert_allclose(sample.chain.values, np.stack(rows), rtol=2e-5, atol=2e-5)
         assert sample.stats.vocab_size == out.logits.shape[-1]
 
 

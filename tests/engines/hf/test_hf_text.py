@@ -75,6 +75,16 @@ def test_other_tokenizers_texts_and_starts_of_any_ids(ids: list[int]) -> None:
     assert ((starts >= 0) & (starts <= len(text))).all()
 
 
+@pytest.mark.parametrize("tokenizer", [byte_level, sentence_tokenizer])
+@pytest.mark.parametrize("text", ["the cat\n  the cat\n\n 好的🙂\r\n a.\n", "\n the", "cats\n", "the cat"])
+def test_lines_taken_apart_make_the_text(tokenizer, text: str) -> None:
+    detokenizer = Detokenizer(tokenizer())
+    ids = np.array(tokenizer()(text, add_special_tokens=False).input_ids, dtype=np.int32)
+    cuts = (np.flatnonzero(detokenizer.end_lines(ids)) + 1).tolist()
+    lines = [detokenizer.text_between(ids, a, b) for a, b in zip([0, *cuts], [*cuts, len(ids)], strict=True)]
+    assert lines == [*(line + "\n" for line in text.split("\n")[:-1]), text.split("\n")[-1]]
+
+
 def test_other_tokenizers_split_characters() -> None:
     tokenizer = sentence_tokenizer()
     the, cat, good = (tokenizer.convert_tokens_to_ids(token) for token in ("▁the", "▁cat", "好"))

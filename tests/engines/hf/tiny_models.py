@@ -16,7 +16,8 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 
 from tamis.engines.hf import HFEngine
-from tamis.records import Draw, Message, Prompt, Request, Sample, Sampling, sample_keys, sample_seed
+from tamis.identity import sample_keys, sample_seed
+from tamis.records import Draw, Message, Prompt, Request, Sample, Sampling
 
 PAD, EOS, USER, ANSWER = "<|pad|>", "<|end|>", "<|user|>", "<|answer|>"
 EOS_ID = 1

@@ -6,17 +6,16 @@ All state of a step is in arrays over the slots, so that a step costs the same f
 from __future__ import annotations
 
 import time
-from collections import deque
 from dataclasses import dataclass, field
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from tamis.engines.hf.cache import Prefix
+from tamis.engines.hf.hidden import HiddenSums, RowSums
 from tamis.engines.hf.sampler import Sampler, uniforms
-from tamis.engines.token_stats import STATE
+from tamis.engines.token_stats import STATE, statistics
+from tamis.engines.watch import Watches
 from tamis.records import Draw, Request
 
 ROOM = 256  # tokens a row's arrays hold at first; doubled as needed
@@ -35,21 +34,13 @@ class Job:
 
 
 @dataclass(slots=True, eq=False)
-class Hidden:
-    """Running sums of hidden states, and the last of them as far as a stop string may take them back."""
-
-    sums: Tensor  # (L+1, d) fp64 on a CPU, fp32 elsewhere
-    last: deque[Tensor]
-
-
-@dataclass(slots=True, eq=False)
 class Row:
     """One draw, from its admission to its end."""
 
     job: Job
     draw: Draw
     started: float = 0.0
-    hidden: Hidden | None = None
+    hidden: RowSums | None = None
     # Only while it is out of the batch with work done (`Batch.park`):
     prefix: Prefix | None = None
     ids: NDArray[np.int32] = field(default_factory=lambda: np.empty(0, np.int32))
@@ -59,7 +50,7 @@ class Row:
 class Batch:
     """`num_rows` slots; an empty slot feeds token 0 at position 0 and is masked from everything."""
 
-    def __init__(self, num_rows: int) -> None:
+    def __init__(self, num_rows: int, vocab_size: int, hidden: HiddenSums | None = None) -> None:
         self.num_rows = num_rows
         self.rows: list[Row | None] = [None] * num_rows
         self.alive = np.zeros(num_rows, dtype=bool)
@@ -69,6 +60,8 @@ class Batch:
         self.limits = np.zeros(num_rows, dtype=np.int64)
         self.sampler = Sampler(num_rows)
         self.stopping: set[int] = set()  # slots with stop strings
+        self.watches = Watches(num_rows, vocab_size)
+        self.hidden = hidden
         self.ids = np.zeros((num_rows, ROOM), dtype=np.int32)
         self.states = np.zeros((num_rows, ROOM, STATE), dtype=np.float32)  # of `token_stats`, a token
         self.numbers = np.zeros((num_rows, ROOM), dtype=np.float64)  # uniform numbers, one a token
@@ -92,6 +85,11 @@ class Batch:
         self.sampler.set(slot, row.job.request.sampling)
         if row.job.stop_bytes:
             self.stopping.add(slot)
+        if row.job.request.watch:
+            self.watches.begin(slot, row.job.request.watch, statistics(row.states))
+        if self.hidden:
+            row.hidden = row.hidden or RowSums(row.job.stop_bytes)
+            self.hidden.admit(slot, row.hidden)
         row.started = row.started or time.perf_counter()
 
     def reserve(self, length: int) -> None:
@@ -133,15 +131,7 @@ class Batch:
         self.alive[slot] = False
         self.tokens[slot] = self.positions[slot] = self.lengths[slot] = 0
         self.stopping.discard(slot)
+        self.watches.rows.discard(slot)
+        if self.hidden:
+            self.hidden.take(slot)
         return row
-
-    def add_hidden(self, slots: NDArray[np.int64], states: Tensor) -> None:
-        """Add the hidden states (R, L+1, d) of the positions that produced these slots' newest tokens."""
-        for slot, state in zip(slots, states, strict=True):
-            row = self.rows[slot]
-            assert row is not None
-            if row.hidden is None:
-                kind = torch.float64 if state.device.type == "cpu" else torch.float32
-                row.hidden = Hidden(torch.zeros_like(state, dtype=kind), deque(maxlen=row.job.stop_bytes))
-            row.hidden.sums += state
-            row.hidden.last.append(state)

@@ -9,10 +9,14 @@ from __future__ import annotations
 import asyncio
 import queue
 import threading
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import suppress
+from typing import TypeVar
 
 from tamis.records import Request, Sample
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 THREAD_NAME = "tamis-hf"
 
@@ -115,3 +119,29 @@ class Bridge:
             self._unread.release()
             self._requests.put(None)
             await asyncio.to_thread(thread.join)
+
+
+async def in_thread(items: AsyncIterator[T], work: Callable[[T], Iterator[R]]) -> AsyncGenerator[R, None]:
+    """What `work` yields for each item, made in a thread, result by result, as they are asked for.
+
+    Closed or cancelled, it ends with the result that is under work.
+    """
+    async for item in items:
+        results = work(item)
+        while True:
+            task = asyncio.ensure_future(asyncio.to_thread(_next, results))
+            try:
+                found = await asyncio.shield(task)
+            except asyncio.CancelledError:
+                await asyncio.wait([task])
+                raise
+            if not found:
+                break
+            yield found[0]
+
+
+def _next(results: Iterator[R]) -> list[R]:
+    """The next result; nothing at the end."""
+    for result in results:
+        return [result]
+    return []

@@ -134,11 +134,56 @@ class SlotCache(Cache):  # type: ignore[misc]
         return Prefix(length, keys, values)
 
 
-def prefill(model: PreTrainedModel, ids: list[int], device: torch.device) -> Prefix:
-    """Run a prompt once, alone: the keys and values of all its positions."""
+class SharedLayer(CacheLayerMixin):  # type: ignore[misc]
+    """One layer's keys and values of a prefix, before those of any number of rows. Nothing is kept of the rows."""
+
+    is_sliding = False  # as in `SlotLayer`
+
+    def __init__(self, length: int, keys: Tensor | None, values: Tensor | None) -> None:
+        super().__init__()
+        self.length, self.keys, self.values = length, keys, values  # (1, H, length, D); none when the length is 0
+        self.is_initialized = True
+
+    def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
+        """Nothing to do: the prefix is there."""
+
+    def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
+        """What rows with keys and values (B, H, Q, D) attend to: (B, H, length + Q, D)."""
+        if self.keys is None or self.values is None:
+            return key_states, value_states
+        size = (len(key_states), -1, -1, -1)
+        return torch.cat((self.keys.expand(size), key_states), 2), torch.cat((self.values.expand(size), value_states), 2)
+
+    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
+        """Columns attended to, and the first of them."""
+        return self.length + query_length, 0
+
+    def get_seq_length(self) -> int:
+        """The past: the prefix."""
+        return self.length
+
+    def get_max_length(self) -> int:
+        """No limit of its own."""
+        return -1
+
+
+def shared(prefix: Prefix, num_layers: int) -> Cache:
+    """A cache by which the rows of one forward pass, or of several, all go on after the same prefix."""
+    if not prefix.length:
+        return Cache(layers=[SharedLayer(0, None, None) for _ in range(num_layers)])
+    pairs = zip(prefix.keys, prefix.values, strict=True)
+    return Cache(layers=[SharedLayer(prefix.length, keys, values) for keys, values in pairs])
+
+
+def prefill(model: PreTrainedModel, ids: list[int], device: torch.device, after: Prefix | None = None) -> Prefix:
+    """Run a prompt once, alone, or go on after a prefix: the keys and values of all positions."""
+    before = after or Prefix(0, (), ())
     if not ids:
-        return Prefix(0, (), ())
+        return before
     cache = DynamicCache()  # without a configuration: layers of sliding attention keep all positions too
+    for layer, (keys, values) in enumerate(zip(before.keys, before.values, strict=True)):
+        cache.update(keys, values, layer)
     tokens = torch.tensor([ids], device=device)
     model(input_ids=tokens, past_key_values=cache, use_cache=True, logits_to_keep=1)
-    return Prefix(len(ids), tuple(layer.keys for layer in cache.layers), tuple(layer.values for layer in cache.layers))
+    length = before.length + len(ids)
+    return Prefix(length, tuple(layer.keys for layer in cache.layers), tuple(layer.values for layer in cache.layers))

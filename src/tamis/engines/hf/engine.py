@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from tamis.errors import EngineError, MissingExtra, TamisError, UsageError
-from tamis.records import Request, Sample
+from tamis.records import Question, Reading, Request, Sample, Verdict
 
 if TYPE_CHECKING:
     from tamis.engines.hf.bridge import Bridge
     from tamis.engines.hf.load import Loaded
     from tamis.engines.hf.step import Stepper
 
+T = TypeVar("T")
+R = TypeVar("R")
+
 
 class HFEngine:
-    """Draws from a model of transformers; implements `tamis.engines.base.Engine`.
+    """Draws from a model of transformers, and reads with it; implements `tamis.engines.base.Engine` and `Reader`.
 
     Only the request's `Sampling` shapes what is drawn: the sampling settings of a checkpoint's generation_config.json are
     ignored, its end tokens are not. The same request with the same seed gives the same sample, bit for bit, whatever else is
@@ -31,7 +35,7 @@ class HFEngine:
         device: "auto" is a GPU where there is one.
         dtype: "float32", "bfloat16", "float16", or "auto": the checkpoint's own (float32 instead of float16 on a CPU).
         token_stats: Take the nine statistics of each token.
-        hidden_mean: Take the mean hidden states of each sample.
+        hidden_states: Take the chain of embedding of each sample and of its steps.
         trust_remote_code: Run the code that comes with the model.
 
     Raises:
@@ -48,7 +52,7 @@ class HFEngine:
         device: str = "auto",
         dtype: str = "auto",
         token_stats: bool = True,
-        hidden_mean: bool = False,
+        hidden_states: bool = False,
         trust_remote_code: bool = False,
     ) -> None:
         if any(importlib.util.find_spec(package) is None for package in ("torch", "transformers")):
@@ -63,8 +67,9 @@ class HFEngine:
 
         self._name = str(model)
         self._token_stats = token_stats
+        self._hidden_states = hidden_states
         self._loaded: Loaded | None = load(self._name, device, dtype, trust_remote_code=trust_remote_code)
-        self._stepper: Stepper | None = Stepper(self._loaded.model, self._loaded.device, hidden=hidden_mean)
+        self._stepper: Stepper | None = Stepper(self._loaded.model, self._loaded.device, hidden=hidden_states)
         with torch.inference_mode():
             check_decoding(self._loaded, self._stepper)
             self.batch_size = automatic_batch_size(self._loaded, self._stepper) if batch_size == "auto" else batch_size
@@ -94,6 +99,22 @@ class HFEngine:
             async for sample in samples:
                 yield sample
 
+    async def read(self, readings: AsyncIterator[Reading]) -> AsyncGenerator[Sample, None]:
+        """Each sample with its statistics, and its chain where the engine takes hidden states: see `base.Reader`."""
+        from tamis.engines.hf.read import SampleReader
+
+        async with aclosing(self._work(readings, partial(SampleReader, hidden=self._hidden_states))) as samples:
+            async for sample in samples:
+                yield sample
+
+    async def ask(self, groups: AsyncIterator[Sequence[Question]]) -> AsyncGenerator[Verdict, None]:
+        """The verdict on each question: see `base.Reader`."""
+        from tamis.engines.hf.ask import Asker
+
+        async with aclosing(self._work(groups, Asker)) as verdicts:
+            async for verdict in verdicts:
+                yield verdict
+
     def close(self) -> None:
         """Free the model. Idempotent."""
         if self._loaded is not None:
@@ -109,6 +130,25 @@ class HFEngine:
             raise EngineError("the hf engine is closed", "Make a new one")
         return self._loaded, self._stepper
 
+    def _work(self, items: AsyncIterator[T], make: Callable[[Loaded], Callable[[T], Iterator[R]]]) -> AsyncGenerator[R, None]:
+        """What a worker over the model yields for each item; it is made, and works, in a thread."""
+        from tamis.engines.hf.bridge import in_thread
+
+        loaded = self._open()[0]
+        workers: list[Callable[[T], Iterator[R]]] = []
+
+        def work(item: T) -> Iterator[R]:
+            try:
+                if not workers:
+                    workers.append(make(loaded))
+                yield from workers[0](item)
+            except TamisError:
+                raise
+            except Exception as error:
+                raise _broken(error) from error
+
+        return in_thread(items, work)
+
     def _decode(self, bridge: Bridge) -> None:
         from tamis.engines.hf.loop import Decoder
 
@@ -121,6 +161,10 @@ class HFEngine:
         except TamisError:
             raise
         except Exception as error:
-            raise EngineError(f"the hf engine broke: {type(error).__name__}: {error}") from error
+            raise _broken(error) from error
         finally:
             self.batch_size = min(self.batch_size, decoder.batch_size)
+
+
+def _broken(error: Exception) -> EngineError:
+    return EngineError(f"the hf engine broke: {type(error).__name__}: {error}")

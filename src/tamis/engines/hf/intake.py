@@ -4,22 +4,17 @@ from __future__ import annotations
 
 from tamis.engines.hf.batch import Job
 from tamis.engines.hf.load import Loaded
-from tamis.records import Draw, Request, Sample
+from tamis.records import Draw, Prompt, Request, Sample
 
 
 def read_request(loaded: Loaded, request: Request) -> Job | str:
     """The prompt as tokens and the room for an answer, or one line that says why the prompt cannot be used."""
     sampling = request.sampling
-    if request.prompt.images:
-        return "the hf engine takes no images"
     if sampling.max_tokens < 1:
         return f"max_tokens is {sampling.max_tokens}"
-    try:
-        ids = _prompt_ids(loaded, request)
-    except Exception as error:  # noqa: BLE001 - a chat template is a program of the model's, and may raise anything
-        return f"the prompt cannot be tokenised: {error}"
-    if not ids:
-        return "the prompt has no tokens"
+    ids = read_prompt(loaded, request.prompt)
+    if isinstance(ids, str):
+        return ids
     room = loaded.context - len(ids)
     if room < 1:
         return f"the prompt has {len(ids)} tokens, the model's context holds {loaded.context}"
@@ -27,9 +22,20 @@ def read_request(loaded: Loaded, request: Request) -> Job | str:
     return Job(request, ids, min(sampling.max_tokens, room), stop_bytes, len(request.draws))
 
 
-def _prompt_ids(loaded: Loaded, request: Request) -> list[int]:
+def read_prompt(loaded: Loaded, prompt: Prompt) -> list[int] | str:
+    """The prompt's tokens, at least one, or one line that says why it has none."""
+    if prompt.images:
+        return "the hf engine takes no images"
+    try:
+        ids = _prompt_ids(loaded, prompt)
+    except Exception as error:  # noqa: BLE001 - a chat template is a program of the model's, and may raise anything
+        return f"the prompt cannot be tokenised: {error}"
+    return ids or "the prompt has no tokens"
+
+
+def _prompt_ids(loaded: Loaded, prompt: Prompt) -> list[int]:
     """The prompt's tokens: through the chat template when there is one and the prompt is not raw."""
-    tokenizer, prompt = loaded.tokenizer, request.prompt
+    tokenizer = loaded.tokenizer
     if prompt.raw or not tokenizer.chat_template:
         return [int(i) for i in tokenizer(prompt.text, verbose=False).input_ids]
     turns = [{"role": message.role, "content": message.content} for message in prompt.messages]

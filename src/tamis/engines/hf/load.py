@@ -29,8 +29,10 @@ class Loaded:
     eos_ids: frozenset[int]
 
 
-def load(name: str, device: str, dtype: str, *, trust_remote_code: bool) -> Loaded:
+def load(name: str, device: str, dtype: str, *, trust_remote_code: bool, kind: Any = AutoModelForCausalLM) -> Loaded:
     """Load model `name`, a local folder or a hub name, from safetensors only.
+
+    `kind` is the class of transformers that knows such models by their configuration.
 
     Raises:
         UsageError: The device or the dtype does not exist.
@@ -44,17 +46,22 @@ def load(name: str, device: str, dtype: str, *, trust_remote_code: bool) -> Load
     logging.disable_progress_bar()  # only the command line writes to the terminal
     try:
         tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=trust_remote_code)
-        model = AutoModelForCausalLM.from_pretrained(
+        model, info = kind.from_pretrained(
             name,
             dtype=DTYPES.get(dtype, "auto"),
             use_safetensors=True,
             trust_remote_code=trust_remote_code,
+            output_loading_info=True,
         )
     except Exception as error:  # whatever transformers, safetensors or the hub's client raise for a bad model
         raise EngineError(f"the model does not load: {name}: {_first_line(error)}", "Check the name or the folder") from error
     finally:
         if bars:
             logging.enable_progress_bar()
+    if missing := sorted(info["missing_keys"] & dict(model.named_parameters()).keys()):  # they would be random numbers
+        raise EngineError(
+            f"the model {name} lacks weights of a {type(model).__name__}: {', '.join(missing[:4])}", "Check what was saved"
+        )
     if dtype == "auto" and place.type == "cpu" and model.dtype == torch.float16:
         model = model.float()  # a CPU computes in half precision hundreds of times slower
     model = model.to(place).eval()
@@ -102,7 +109,8 @@ def _context(model: PreTrainedModel, tokenizer: Any) -> int:
 
 def _eos_ids(model: PreTrainedModel, tokenizer: Any) -> frozenset[int]:
     """What ends an answer: the end tokens that `generate` would use, and the tokenizer's."""
-    of_generation = model.generation_config.eos_token_id if model.generation_config is not None else None
+    generation = getattr(model, "generation_config", None)
+    of_generation = generation.eos_token_id if generation is not None else None
     ids = of_generation if of_generation is not None else model.config.get_text_config().eos_token_id
     found = {*(ids if isinstance(ids, list | tuple) else [ids]), tokenizer.eos_token_id}
     return frozenset(int(i) for i in found if i is not None)

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -24,6 +23,7 @@ from torch import Tensor
 
 from tamis.engines.hf.batch import Batch, Job, Row
 from tamis.engines.hf.cache import Prefix, SlotCache, prefill
+from tamis.engines.hf.hidden import HiddenSums, finish
 from tamis.engines.hf.intake import blank_sample, read_request
 from tamis.engines.hf.load import Loaded
 from tamis.engines.hf.probe import is_out_of_memory, same_bits
@@ -84,7 +84,8 @@ class Decoder:
                     self._recover(source, error)
 
     def _resize(self, batch_size: int) -> None:
-        self._batch = Batch(batch_size)
+        hidden = HiddenSums(batch_size, self._text) if self._stepper.hidden else None
+        self._batch = Batch(batch_size, self._stepper.vocab_size, hidden)
         self._cache = SlotCache(batch_size, self._stepper.num_layers)
         self._sizes: list[int] = []  # numbers of rows a step may have instead of all, known to give the same bits
         self._probed = self._loaded.device.type != "cpu" or self._loaded.model.dtype != torch.float32
@@ -166,7 +167,8 @@ class Decoder:
         slots = np.flatnonzero(batch.alive)
         if len(slots) < len(logits):
             logits = logits[torch.from_numpy(slots).to(logits.device)]
-        drawn, totals, states = batch.sampler.draw(logits, slots, batch.next_numbers(slots), states=self._token_stats)
+        wanted = self._token_stats or bool(batch.watches.rows)
+        drawn, totals, states = batch.sampler.draw(logits, slots, batch.next_numbers(slots), states=wanted)
         ids = drawn.cpu().numpy()
         whole = np.isfinite(totals.cpu().numpy())
         ended = np.isin(ids, self._eos)
@@ -175,17 +177,26 @@ class Decoder:
             batch.advance(slots, ids, states)
         else:
             batch.advance(slots[keep], ids[keep], states[keep] if states is not None else None)
-        if hidden is not None:
-            batch.add_hidden(slots[keep], hidden[torch.from_numpy(slots[keep]).to(hidden.device)])
         for slot in slots[~whole]:
             self._fail(source, int(slot), "the model gave logits that are not numbers (NaN or infinite)")
         for slot in slots[whole & ended]:
             self._finish(source, int(slot), "stop")
+        if batch.hidden is not None and hidden is not None:
+            batch.hidden.add(slots[keep], hidden, batch.ids)
+        for slot in self._losing_confidence(slots[keep]) if batch.watches.rows else ():
+            self._finish(source, int(slot), "cut")
         for slot in slots[keep & np.isin(slots, list(batch.stopping))] if batch.stopping else ():
             self._finish_at_stop_string(source, int(slot))
         for slot in slots[keep & (batch.lengths[slots] >= batch.limits[slots])]:
             if batch.alive[slot]:
                 self._finish(source, int(slot), "length")
+
+    def _losing_confidence(self, slots: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Those of the slots that their watch gives up at the token they have just taken."""
+        batch = self._batch
+        watched = slots[np.isin(slots, list(batch.watches.rows))]
+        lengths = batch.lengths[watched]
+        return watched[batch.watches.add(watched, lengths, statistics(batch.states[watched, lengths - 1]))]
 
     def _finish_at_stop_string(self, source: Source, slot: int) -> None:
         row = self._batch.rows[slot]
@@ -204,12 +215,12 @@ class Decoder:
         row = self._batch.take(slot)
         ids = row.ids.tolist()
         stop = row.job.request.sampling.stop
-        if self._token_stats or stop:
+        if self._token_stats or stop or row.hidden:
             text, starts = self._text.text_and_starts(ids)
         else:
             text, starts = self._text.text(ids), np.zeros(len(ids), dtype=np.int32)
         count = len(ids)
-        if (cut := cut_at_stop(text, stop)) is not None:
+        if reason != "cut" and (cut := cut_at_stop(text, stop)) is not None:
             text, count = text[:cut], int(np.count_nonzero(starts < cut))
         source.emit(
             replace(
@@ -218,7 +229,7 @@ class Decoder:
                 finish_reason=reason,
                 completion_tokens=count,
                 stats=self._stats(row, starts, count) if self._token_stats else None,
-                hidden_mean=self._hidden_mean(row, count),
+                chain=finish(row.hidden, row.ids, text, starts[:count], self._text) if row.hidden else None,
             )
         )
 
@@ -232,16 +243,6 @@ class Decoder:
 
     def _stats(self, row: Row, starts: NDArray[np.int32], count: int) -> TokenStats:
         return TokenStats(statistics(row.states[:count]), row.ids[:count], starts[:count], self._stepper.vocab_size)
-
-    def _hidden_mean(self, row: Row, count: int) -> NDArray[np.float32] | None:
-        if row.hidden is None or not count:
-            return None
-        sums = row.hidden.sums.clone()
-        taken_back: Sequence[Tensor] = list(row.hidden.last)[count - len(row.ids) :] if count < len(row.ids) else []
-        for state in taken_back:
-            sums -= state
-        mean: NDArray[np.float32] = (sums / count).float().cpu().numpy()
-        return mean
 
     # --- out of memory --------------------------------------------------------------------------------------------
 

@@ -42,12 +42,22 @@ def step_masks(config: Any, kinds: dict[str, int | None], positions: Tensor, len
     past = columns <= positions[:, None]
     if config.model_type == "bloom" or getattr(config, "alibi", False):
         return past.long()
+    return layer_masks(config, kinds, past[:, None], positions[:, None], columns[None], dtype)
+
+
+def layer_masks(
+    config: Any, kinds: dict[str, int | None], allowed: Tensor, queries: Tensor, keys: Tensor, dtype: torch.dtype
+) -> Any:
+    """What each kind of layer adds to what is `allowed` (B, Q, K) of queries and keys at positions (B, Q) and (B or 1, K).
+
+    0 or the dtype's minimum, (B, 1, Q, K): one tensor, or one a kind by name for models that mix kinds.
+    """
     masks = {}
     for kind, window in kinds.items():
-        allowed = past
+        seen = allowed
         if kind == "sliding_attention" and window is not None:
-            allowed = past & (columns > positions[:, None] - window)
+            seen = allowed & (keys[:, None] > queries[..., None] - window)
         elif kind == "chunked_attention" and window is not None:
-            allowed = past & (columns // window == positions[:, None] // window)
-        masks[kind] = torch.where(allowed, 0.0, torch.finfo(dtype).min).to(dtype)[:, None, None]
+            seen = allowed & (keys[:, None] // window == queries[..., None] // window)
+        masks[kind] = torch.where(seen, 0.0, torch.finfo(dtype).min).to(dtype)[:, None]
     return masks if getattr(config, "layer_types", None) is not None else next(iter(masks.values()))

@@ -6,6 +6,7 @@ import os
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from tamis.engines.hf.cache import SlotCache, prefill
 from tamis.engines.hf.load import Loaded
@@ -40,11 +41,20 @@ def check_decoding(loaded: Loaded, stepper: Stepper) -> None:
         if is_out_of_memory(error):
             raise
         raise _undecodable(loaded, str(error)) from error
-    # Low precision alone moves logits by a few hundredths of their range; a wrong mask or position by far more.
-    tolerance = 1e-3 if loaded.model.dtype == torch.float32 else 0.1
-    worst = float(((got.float() - expected).abs().amax(-1) / (expected.amax(-1) - expected.amin(-1) + 1e-6)).max())
-    if not worst <= tolerance:
+    worst = difference(got, expected)
+    if not worst <= tolerance(loaded.model.dtype):
         raise _undecodable(loaded, f"cached and plain logits differ by {worst:.2g} of their range")
+
+
+def difference(got: Tensor, expected: Tensor) -> float:
+    """The worst difference between logits (B, V), as a share of the range of their row."""
+    got, expected = got.float(), expected.float()
+    return float(((got - expected).abs().amax(-1) / (expected.amax(-1) - expected.amin(-1) + 1e-6)).max())
+
+
+def tolerance(dtype: torch.dtype) -> float:
+    """What precision alone may make of `difference`; a wrong mask or position makes far more."""
+    return 1e-3 if dtype == torch.float32 else 0.1
 
 
 def _undecodable(loaded: Loaded, what: str) -> EngineError:

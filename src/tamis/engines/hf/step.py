@@ -22,6 +22,7 @@ class Stepper:
         self._device = device
         self._config = model.config.get_text_config()
         self._kinds = layer_kinds(self._config)
+        self.hidden = hidden
         self._options: dict[str, Any] = {"output_hidden_states": True} if hidden else {}
         self.num_layers: int = self._config.num_hidden_layers
         self.vocab_size: int = model.get_output_embeddings().weight.shape[0]
@@ -44,5 +45,5 @@ class Stepper:
             use_cache=True,
             **self._options,
         )
-        hidden = torch.stack([state[:, -1] for state in out.hidden_states], 1) if self._options else None
+        hidden = torch.stack([state[:, -1] for state in out.hidden_states], 1) if self.hidden else None
         return out.logits[:, -1], hidden

@@ -41,6 +41,7 @@ class Detokenizer:
         self._letters = _bytes_of_letters()
         self._pieces: dict[int, bytes] = {}
         self._widths: dict[int, int] = {}
+        self._ends_line = np.zeros(0, dtype=np.int8)  # by token: 1 yes, 0 no, -1 not known yet
 
     def text(self, ids: Sequence[int]) -> str:
         """The text of ids."""
@@ -68,6 +69,21 @@ class Detokenizer:
             if missing <= 0:
                 break
         return b"".join(reversed(pieces)).decode("utf-8", "replace")
+
+    def text_between(self, ids: NDArray[np.int32], begin: int, end: int) -> str:
+        """The text of ids[begin:end] as part of that of all ids (T,); it must neither begin nor end inside of a character."""
+        context = [] if self._backend is not None else ids[max(0, begin - 1) : begin].tolist()  # some drop the first space
+        return self.text(context + ids[begin:end].tolist())[len(self.text(context)) :]
+
+    def end_lines(self, ids: NDArray[np.int32]) -> NDArray[np.bool_]:
+        """Which of the tokens (T,) hold a newline, as they are alone."""
+        missing = int(ids.max(initial=-1)) + 1 - len(self._ends_line)
+        if missing > 0:
+            self._ends_line = np.pad(self._ends_line, (0, missing), constant_values=-1)
+        for token in set(ids[self._ends_line[ids] < 0].tolist()):
+            self._ends_line[token] = "\n" in self.text([token])
+        ends: NDArray[np.bool_] = self._ends_line[ids] > 0
+        return ends
 
     def _piece(self, token: int) -> bytes:
         piece = self._pieces.get(token)

@@ -1,0 +1,48 @@
+"""What makes two problems or two draws the same: hashes of their content, never of their place or order."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from typing import Any
+
+import orjson
+
+from tamis.records import Message, Pool, Prompt, Sample, Sampling
+
+
+def _digest(*values: Any) -> bytes:
+    try:
+        content = orjson.dumps(values, option=orjson.OPT_SORT_KEYS)
+    except orjson.JSONEncodeError:  # half a surrogate pair
+        content = json.dumps(values, sort_keys=True).encode()
+    return hashlib.blake2b(content, digest_size=8).digest()
+
+
+def content_id(prompt: str, messages: tuple[Message, ...] = (), images: tuple[str, ...] = ()) -> str:
+    """The id of a problem whose source gives none: 16 hex digits of its content."""
+    return _digest(prompt, [(m.role, m.content) for m in messages], list(images)).hex()
+
+
+def sample_keys(problem_id: str, prompt: Prompt, sampling: Sampling, indices: Iterable[int]) -> list[str]:
+    """The names of draws, for ever: 16 hex digits of problem, prompt, sampling (seed included, `n` not) and index."""
+    messages = [(m.role, m.content) for m in prompt.messages]
+    base = _digest(problem_id, messages, list(prompt.images), prompt.raw, sampling.to_json())
+    return [hashlib.blake2b(base + index.to_bytes(4), digest_size=8).hexdigest() for index in indices]
+
+
+def sample_seed(run_seed: int, problem_id: str, index: int) -> int:
+    """The seed of one sample (63 bits): of the run, the problem and the index alone, never of order or batch."""
+    return int.from_bytes(_digest("seed", run_seed, problem_id, index)) >> 1
+
+
+def text_key(sample: Sample) -> str:
+    """The name of what a sample says: 16 hex digits of its key and its text."""
+    return _digest(sample.key, sample.text).hex()
+
+
+def pool_keys(pool: Pool) -> list[str]:
+    """A name for each sample among these siblings: of the texts of all that did not fail, and its own key."""
+    said = [sample.text for sample in pool.samples if not sample.error]
+    return [_digest(said, sample.key).hex() for sample in pool.samples]
