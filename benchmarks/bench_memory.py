@@ -6,6 +6,16 @@ A fresh process draws from the scripted engine (answers of 50 to 200 characters,
 into a run folder, grades, clusters, scores and compares as `tamis compare` does. Done with a tenth of the problems, then with
 all; shown is the peak resident set once the last sample is scored, and at the end. Targets: under 600 MB, and no growth with
 the number of problems but for the numbers that each method needs of each sample.
+
+2026-11-21, 2 cores, 24 GB, CPython 3.11, other jobs running:
+
+              peak, MB                       seconds
+     problems   imports    scored       end    scored       end
+        1,000        42        61        80        14        19   ok
+       10,000        42       154       240       108       156   ok
+
+No text is kept. What grows is about 11 KB a problem while drawing (tracemalloc: 17 scores of 16 samples 4 KB, what 26
+methods took 4 KB, the run folder's index and the journal's places 2 KB), and another 8 KB a problem while the table is made.
 """
 
 from __future__ import annotations

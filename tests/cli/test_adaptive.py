@@ -64,10 +64,10 @@ def test_the_fixed_budget_goes_on_from_an_adaptive_run_and_the_other_way_round(t
 def test_deepconf_online_has_a_run_of_its_own(tamis, place):
     options = ("--adaptive", "deepconf-online", "--max-samples", 20)
     tamis("generate", *DRAWING, "-n", 2)
-    refused = tamis("infer", *DRAWING, *options)
+    refused = tamis("infer", *DRAWING, *options, "--resume")
     assert refused.code == 1
     assert "adaptive: (not set) -> deepconf-online" in refused.err
-    ran = tamis("infer", *DRAWING, *options, "--window", 4, "--fork")
+    ran = tamis("infer", *DRAWING, *options, "--window", 4)
     assert ran.code == 0
     samples = rows(Path("runs/math500-script.json-2/samples.jsonl"))
     assert any(row["finish_reason"] == "cut" for row in samples)

@@ -58,15 +58,31 @@ def test_a_second_run_draws_nothing_and_gives_the_same_files(tamis, place):
     assert (place / "runs/math500-script.json/samples.jsonl").read_bytes() == journal
 
 
-def test_another_temperature_is_refused_with_the_difference_and_fork_goes_on(tamis, place):
-    tamis("infer", *DRAWING, "--temperature", 0.7)
-    ran = tamis("infer", *DRAWING, "--temperature", 0.1)
+def test_another_temperature_is_refused_in_a_named_folder_with_the_difference_and_fork_goes_on(tamis, place):
+    named = (*DRAWING, "--run", "mine")
+    tamis("infer", *named, "--temperature", 0.7)
+    ran = tamis("infer", *named, "--temperature", 0.1)
     assert ran.code == 1
     assert "temperature: 0.7 -> 0.1" in ran.err
     assert "--fork" in ran.err
     assert len(ran.err.strip().splitlines()) == 1
-    assert tamis("infer", *DRAWING, "--temperature", 0.1, "--fork").code == 0
-    assert Path("runs/math500-script.json-2/run.json").is_file()
+    assert tamis("infer", *named, "--temperature", 0.1, "--fork").code == 0
+    assert Path("mine-2/run.json").is_file()
+
+
+def test_without_a_name_other_settings_have_a_folder_of_their_own(tamis, place):
+    tamis("infer", *DRAWING, "--temperature", 0.7)
+    refused = tamis("infer", *DRAWING, "--temperature", 0.1, "--resume")
+    assert refused.code == 1
+    assert "temperature: 0.7 -> 0.1" in refused.err
+    journals = []
+    for temperature, name in ((0.1, "-2"), (0.7, ""), (0.1, "-2")):
+        ran = tamis("infer", *DRAWING, "--temperature", temperature)
+        assert ran.code == 0
+        assert f"run folder: runs/math500-script.json{name}\n" in ran.err
+        journals.append(Path(f"runs/math500-script.json{name}/samples.jsonl").read_bytes())
+    assert journals[0] == journals[2] != journals[1]
+    assert len(list(Path("runs").iterdir())) == 2
 
 
 def test_resume_without_a_run_is_an_error(tamis, place):

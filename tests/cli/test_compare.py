@@ -33,7 +33,7 @@ def test_samples_made_elsewhere_need_no_model(tamis, place):
     assert accuracy["self-consistency"] == 1.0
     assert abs(accuracy["one sample"] - 7 / 12) < 1e-12
     assert "self-certainty" not in accuracy
-    assert any("mean-self-certainty" in line and "tamis score" in line for line in numbers["left_out"])
+    assert any("mean-self-certainty" in line and "12 no_statistics" in line for line in numbers["left_out"])
 
 
 def test_fields_of_any_name_are_read(tamis, place):

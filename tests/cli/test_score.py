@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import pytest
 from cli.commands import ANSWERS, DRAWING, PROBLEMS, rows
 
 from tamis.engines.scripted import ScriptedEngine
+from tamis.records import Verdict
 
 RUN = Path("runs/math500-script.json")
 SCRIPT = ("--engine", "scripted", "--model-path", "script.json")
@@ -133,6 +135,18 @@ def test_infer_and_compare_ask_the_model_that_they_have(tamis, place, asked):
     numbers = json.loads(tamis("compare", *DRAWING, "-n", 4, "--method", "baseline,p-true,usc", "--json").out)
     assert [line["method"] for line in numbers["methods"]].count("p-true") == 1
     assert len(asked) == 12
+
+
+def test_a_model_that_has_no_opinion_is_no_misuse(tamis, place, monkeypatch):
+    async def silent(self, groups):
+        async for questions in groups:
+            for question in questions:
+                yield Verdict(question.key, (math.nan,) * len(question.parts))
+
+    monkeypatch.setattr(ScriptedEngine, "ask", silent)
+    ran = tamis("compare", *DRAWING, "-n", 4, "--method", "baseline,p-true")
+    assert ran.code == 3
+    assert "12 judge_failed" in ran.out
 
 
 def test_a_named_method_that_nobody_can_score_is_refused(tamis, place):

@@ -106,7 +106,7 @@ def test_what_is_left_out_is_said():
         "gini: 1 problem without the score gini",
         "1 problem with ungraded samples: not in the curves, nor in pass@k",
         "curves end at 3 samples, the fewest that a problem has (the most: 4)",
-        "methods whose scores no sample has (tamis score says what they need): margin",
+        "methods whose scores no sample has: margin",
         "not recommended, for too few problems have their scores: gini",
     }
     found = lines(result)

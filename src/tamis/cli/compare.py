@@ -58,7 +58,7 @@ def run(options: argparse.Namespace) -> int:
     if options.dry_run and not options.samples:
         return drawing.dry_run(options)
     compared, bad_rows, facts = _read(options, methods) if options.samples else _draw(options, methods)
-    _check_asked(options.method, methods, compared)
+    silent = _without_verdict(options.method, methods, compared)
     if options.json:
         from tamis.summarise import to_json
 
@@ -70,17 +70,28 @@ def run(options: argparse.Namespace) -> int:
 
         report_on(compared, options.report, "Tamis: methods compared", facts)
         print(f"report: {options.report}", file=sys.stderr if options.json else sys.stdout)
-    return EXIT_INCOMPLETE if bad_rows or compared.comparison.health.num_failed else EXIT_DONE
+    return EXIT_INCOMPLETE if bad_rows or silent or compared.comparison.health.num_failed else EXIT_DONE
 
 
-def _check_asked(names: str, methods: list[Method], compared: Compared) -> None:
-    """A method that was named must be in the table."""
+def _without_verdict(names: str, methods: list[Method], compared: Compared) -> list[str]:
+    """The methods that were named and are not in the table because whoever was asked said nothing of use.
+
+    Raises:
+        UsageError: One is not there because nobody was asked.
+    """
     from tamis.workflows.best_of_n import ADVICE_TO_SCORE
 
+    if not compared.comparison.num_problems:
+        return []
     shown = {line.method for line in compared.comparison.methods}
-    lost = [method.name for method in methods if method.name not in shown and method.name in names.split(",")]
-    if lost and compared.comparison.num_problems:
-        raise UsageError(f"no sample has the score of: {', '.join(lost)}", ADVICE_TO_SCORE)
+    lost = [method for method in methods if method.name not in shown and method.name in names.split(",")]
+    unasked = [method.name for method in lost if compared.missing[str(method.scorer)].keys() & _NOBODY_ASKED]
+    if unasked:
+        raise UsageError(f"no sample has the score of: {', '.join(unasked)}", ADVICE_TO_SCORE)
+    return [method.name for method in lost]
+
+
+_NOBODY_ASKED = {"no_statistics", "no_hidden_states", "not_asked"}
 
 
 def _read(options: argparse.Namespace, methods: list[Method]) -> tuple[Compared, list[BadRow], dict[str, str]]:

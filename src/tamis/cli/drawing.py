@@ -62,6 +62,7 @@ def check_output(options: argparse.Namespace) -> None:
 
 def run_drawing(session: Session, work: Coroutine[Any, Any, Result]) -> Result:
     """Run a workflow over a session under a progress line, and free the session whatever happens."""
+    print(f"run folder: {session.folder.path}", file=sys.stderr)
     try:
         total = 0 if session.config.adaptive else session.num_problems * session.config.sampling.n
         with ProgressLine(session.progress, total) as line:

@@ -26,7 +26,7 @@ def chain_row(mean: NDArray[np.floating]) -> NDArray[np.float64]:
 
 
 def moves(h: A) -> tuple[tuple[A, A], tuple[A, A]]:
-    """Distances and cosines (..., L) between neighbours of states (..., L + 1, d); the same (..., 1) from the first to the last."""
+    """Distances and cosines (..., L) between neighbours of states (..., L + 1, d), and (..., 1) from the first to the last."""
     norms = (h * h).sum(-1) ** 0.5
     near = _move(h[..., :-1, :], h[..., 1:, :], norms[..., :-1] * norms[..., 1:])
     return near, _move(h[..., :1, :], h[..., -1:, :], norms[..., :1] * norms[..., -1:])

@@ -58,7 +58,7 @@ class Comparer:
                 left_out.append(f"{method.name}: {_problems(len(problems) - len(members))} without the score {method.scorer}")
             lines.append(_method_line(method, members, _curve(graded, table, sizes), left_out))
         if unscored:
-            left_out.append(f"methods whose scores no sample has (tamis score says what they need): {', '.join(unscored)}")
+            left_out.append(f"methods whose scores no sample has: {', '.join(unscored)}")
         lines.append(_oracle_line(problems, pass_at_k))
         # A method of the curve "first" is one sample under another name.
         able = [m for m in (first_line, *shown) if m is first_line or m.curve != "first"]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections import Counter
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from tamis.grade import Grader
 from tamis.records import Choice, Pool
-from tamis.score import ScoreSettings
+from tamis.score import ScoreSettings, missing_reason
 from tamis.select import FREE, METHODS, Method, choose, find_method
 from tamis.summarise import Comparer, Comparison
 from tamis.workflows.best_of_n import GROUPS
@@ -25,6 +26,7 @@ class Compared:
     comparison: Comparison
     shown: list[Pool] = field(default_factory=list)
     choices: dict[str, list[Choice]] = field(default_factory=dict)  # problem id -> what each method took
+    missing: dict[str, Counter[str]] = field(default_factory=dict)  # scorer -> why samples have no value -> how many
 
 
 def methods_named(names: str) -> list[Method]:
@@ -48,13 +50,29 @@ async def compare_pools(
     """Grade and score each pool, let every method choose, keep numbers; pools are read once and not kept."""
     comparer = Comparer(methods, group_by=GROUPS)
     shown: list[Pool] = []
+    missing: dict[str, Counter[str]] = {name: Counter() for name in scorers_of(methods)}
     async with grader or Grader() as grader, aclosing(pools):
         async for pool in pools:
-            judged = await examine(pool, grader, scorers_of(methods), settings)
+            judged = await examine(pool, grader, missing, settings)
             comparer.add(judged)
+            for name, reasons in missing.items():
+                values = zip(judged.samples, judged.scores[name], strict=True)
+                reasons.update(missing_reason(sample, name) or "undefined" for sample, value in values if value is None)
             _keep_if_telling(shown, judged)
     choices = {pool.problem.id: [choose(pool, method) for method in methods if _can_choose(pool, method)] for pool in shown}
-    return Compared(await asyncio.to_thread(comparer.result, seed=seed), shown, choices)
+    comparison = await asyncio.to_thread(comparer.result, seed=seed)
+    comparison = replace(comparison, left_out=(*comparison.left_out, *_without_values(missing)))
+    return Compared(comparison, shown, choices, missing)
+
+
+def _without_values(missing: Mapping[str, Counter[str]]) -> Iterator[str]:
+    """One line for all scores that lack the same values for the same reasons."""
+    alike: dict[str, list[str]] = {}
+    for name, reasons in missing.items():
+        if reasons:
+            alike.setdefault(", ".join(f"{count} {reason}" for reason, count in reasons.items()), []).append(name)
+    for why, names in alike.items():
+        yield f"samples without the score of {', '.join(names)}: {why}"
 
 
 def scorers_of(methods: Iterable[Method]) -> list[str]:

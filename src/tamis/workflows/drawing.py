@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
@@ -161,15 +162,19 @@ def _check_numerics(folder: RunFolder, engine: Mapping[str, Any]) -> None:
 def run_path(config: Drawing) -> Path:
     """Where the run folder of a configuration is, or will be.
 
-    By default the first of `runs/<dataset>-<model>`, `...-2`, ... that is free or holds samples of the same dataset.
+    By default the first of `runs/<dataset>-<model>`, `...-2`, ... that is free or holds samples of the same dataset under the
+    same settings; to resume, under whatever settings. A folder that is named is never left for another.
     """
     if config.run is not None:
         return config.run
+    same = json.loads(json.dumps(identity(config)))
     first = Path("runs") / f"{dataset_name(config.dataset)}-{model_name(config.model)}"
     for number in count(1):
         path = first if number == 1 else first.with_name(f"{first.name}-{number}")
         record = read_run_file(path)
-        if record is None or record.get("facts", {}).get("dataset") == _absolute(config.dataset):
+        if record is None:
+            return path
+        if record.get("facts", {}).get("dataset") == _absolute(config.dataset) and (config.resume or record["config"] == same):
             return path
     raise AssertionError("the numbers do not end")
 

@@ -185,7 +185,7 @@ def reduce(parts: list[Part]) -> None:
 
 
 def _chain_rows(means: list[Tensor]) -> Tensor:
-    """`chain_row` of up to CHUNK means (L + 1, d) where they are: (., 2 L + 2). A GPU does not wait for it, nor for the host."""
+    """`chain_row` of up to CHUNK means (L + 1, d), where they are: (., 2 L + 2). No GPU has to wait for it."""
     padded = means + means[-1:] * (CHUNK - len(means))
     (lengths, cosines), (whole, whole_cosine) = moves(torch.stack(padded).double())
     angles, whole_angle = (cosine.clip(-1.0, 1.0).arccos() for cosine in (cosines, whole_cosine))

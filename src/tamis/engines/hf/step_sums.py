@@ -90,10 +90,11 @@ class StepSums:
 
     def add(self, text: str, total: Tensor, num_tokens: int) -> None:
         """Take tokens that all begin in the open line: their text, and the sum of their states."""
-        self.whole += Part("", total, num_tokens)
+        new = Part("", total if num_tokens else None, num_tokens)
+        self.whole += new
         self.num_characters += len(text)
         *lines, rest = (self._open.text + text).split("\n")
-        tokens = Part("", self._open.total, self._open.num_tokens) + Part("", total, num_tokens)
+        tokens = Part("", self._open.total, self._open.num_tokens) + new
         for line in lines:
             self._end_line(Part(line + "\n", tokens.total, tokens.num_tokens))
             tokens = Part()
