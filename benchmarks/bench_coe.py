@@ -14,9 +14,9 @@ with token statistics and without.
     with token statistics               201        220    1.095      1.090    1.089     <= 1.10
     without token statistics            202        217    1.095      1.094    1.106     <= 1.10
 
-Half an hour earlier, beside more work (load 2 to 3 on the 2 cores), ratios between 1.10 and 1.17 were seen; under that load the
-engine without hidden states differed from itself by up to 5 % from run to run. By a rough measure, at most a third of the cost is
-the model handing out its hidden states.
+Half an hour earlier, beside more work (load 2 to 3 on the 2 cores), ratios between 1.10 and 1.17 were seen; under that load
+the engine without hidden states differed from itself by up to 5 % from run to run. By a rough measure, at most a third of the
+cost is the model handing out its hidden states.
 """
 
 from __future__ import annotations
