@@ -41,9 +41,7 @@ class VerdictFolder:
         self._index = Index(scan.keys, np.where(scan.failed, ~scan.offsets, scan.offsets))
 
     @classmethod
-    def open(
-        cls, path: Path, config: Mapping[str, Any], *, facts: Mapping[str, Any] | None = None, fork: bool = False
-    ) -> Self:
+    def open(cls, path: Path, config: Mapping[str, Any], *, facts: Mapping[str, Any] | None = None, fork: bool = False) -> Self:
         """Begin to ask, or go on with it.
 
         Raises:
