@@ -146,6 +146,9 @@ def test_chain(case):
     to_json(result)
     lines = {line.method: line for line in result.methods}
     for name, (index, right) in expected.items():
+        if name not in lines:  # nothing at all to go by
+            assert all(value is None for row in table.values() for value in row), name
+            continue
         line = lines[name]
         assert (line.num_problems, line.num_abstained) == (int(right is not None), int(index is None)), name
         assert right is None or line.accuracy.value == float(right), name

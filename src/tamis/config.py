@@ -93,5 +93,5 @@ class Asking:
     judge: ModelSettings | None = None
     reward: ModelSettings | None = None
     judge_template: str | None = None  # None: our own
-    judge_sampling: Sampling = field(default_factory=lambda: Sampling(temperature=0.0, max_tokens=512))
+    judge_sampling: Sampling = field(default_factory=lambda: Sampling(temperature=0.7, max_tokens=512))
     fork: bool = False

@@ -89,9 +89,10 @@ def test_foreign_samples_are_read_under_the_prompt_that_is_given(tamis, elsewher
     numbers = json.loads(tamis("compare", "--samples", elsewhere, "--json").out)  # without a model: all is known by now
     assert {line["method"] for line in numbers["methods"]} >= STATISTICS
     assert len(asked) == 12
-    other = tamis("score", elsewhere, *SCRIPT, "--prompt-template", "Solve: {problem}", "--method", "logprob")
-    assert other.code == 0
-    assert len(asked) == 12  # everything is read already
+    other = ("score", elsewhere, *SCRIPT, "--prompt-template", "Solve: {problem}", "--method", "logprob")
+    assert tamis(*other).code == 1  # what is known is of another prompt
+    assert tamis(*other, "--fork").code == 0
+    assert len(asked) == 24
 
 
 def test_readings_belong_to_one_prompt(tamis, elsewhere, asked):
@@ -101,6 +102,41 @@ def test_readings_belong_to_one_prompt(tamis, elsewhere, asked):
     assert refused.code == 1
     assert "template" in refused.err
     assert tamis(*few, "--prompt-template", "Solve: {problem}", "--fork").code == 0
+
+
+def test_the_one_who_is_named_is_the_one_who_is_heard(tamis, place):
+    for name, said in (("a", "Score: 10"), ("b", "Score: 90")):
+        Path(f"{name}.json").write_text(json.dumps({"answers": [said]}), encoding="utf-8")
+    tamis("generate", *DRAWING, "-n", 2)
+
+    def judged_by(name, *more):
+        ran = tamis("score", RUN, "--method", "judge", "--judge-model", f"{name}.json", "--judge-engine", "scripted", *more)
+        return ran.code, rows(RUN / "scores" / "scores.jsonl")[0]["scores"]["judge"]
+
+    assert judged_by("a") == (0, 0.1)
+    assert judged_by("b")[0] == 1
+    assert judged_by("b", "--fork") == (0, 0.9)
+    assert judged_by("a") == (0, 0.1)
+    assert judged_by("b") == (0, 0.9)
+    assert len(list((RUN / "scores").glob("judge*"))) == 2
+
+
+def test_a_mistyped_judge_leaves_nothing_behind(tamis, place):
+    tamis("generate", *DRAWING, "-n", 2)
+    ran = tamis("score", RUN, "--method", "judge", "--judge-model", "nobody.json", "--judge-engine", "scripted")
+    assert (ran.code, len(ran.err.strip().splitlines())) == (1, 1)
+    assert not (RUN / "scores" / "judge").exists()
+
+
+def test_more_judgements_are_drawn_when_more_are_wanted(tamis, place):
+    Path("judge.json").write_text(json.dumps({"answers": ["Score: 10", "Score: 30"]}), encoding="utf-8")
+    tamis("generate", *DRAWING, "-n", 2)
+    values = []
+    for repeats in (1, 2):
+        judge = ("--judge-model", "judge.json", "--judge-engine", "scripted", "--judge-repeats", repeats)
+        assert tamis("score", RUN, "--method", "judge", *judge).code == 0
+        values.append(rows(RUN / "scores" / "scores.jsonl")[0]["scores"]["judge"])
+    assert values == [0.1, 0.2]
 
 
 def test_a_judge_is_heard_once_more_where_it_gives_no_score(tamis, place):
@@ -122,7 +158,7 @@ def test_a_judge_that_never_gives_a_score_is_not_a_zero(tamis, place):
     Path("judge.json").write_text(json.dumps({"answers": ["Score: 101", "?"]}), encoding="utf-8")
     tamis("generate", *DRAWING, "-n", 2)
     ran = tamis("score", RUN, "--method", "judge", "--judge-model", "judge.json", "--judge-engine", "scripted")
-    assert ran.code == 0
+    assert ran.code == 3
     assert "6 judge_failed" in ran.out
     row = rows(RUN / "scores" / "scores.jsonl")[0]
     assert (row["scores"], row["unscored"]) == ({"judge": None}, {"judge": "judge_failed"})

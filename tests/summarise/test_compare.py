@@ -105,7 +105,8 @@ def test_what_is_left_out_is_said():
         "self-consistency: 1 problem whose choice could not be graded",
         "gini: 1 problem without the score gini",
         "1 problem with ungraded samples: not in the curves, nor in pass@k",
-        "curves end at 3 samples, the fewest that a problem has (the most: 4)",
+        "curves end at 3 samples, the fewest that a problem has (the most: 4): if a stopping rule chose the numbers, "
+        "one sample, pass@k and curves look better than they are",
         "methods whose scores no sample has: margin",
         "not recommended, for too few problems have their scores: gini",
     }
@@ -267,3 +268,22 @@ def test_resampled_curve_does_not_depend_on_the_order_of_problems():
     backwards = lines(compare(pools[::-1], ["weighted-deepconf"], seed=3))["weighted-deepconf"].curve
     for a, b in zip(forwards, backwards, strict=True):
         assert a.accuracy.value == pytest.approx(b.accuracy.value)
+
+
+def test_a_pool_that_a_stopping_rule_has_ended_stands_for_its_certain_samples():
+    """A run of agreeing samples is what ended it: the mean over all of them is no estimate."""
+    pool = make_pool([1, 0, 0, 0, 0, 0])
+    comparer = Comparer(["baseline", "self-consistency"], num_certain=2)
+    comparer.add(pool)
+    lines = {line.method: line for line in comparer.result().methods}
+    assert lines["one sample"].accuracy.value == 0.5
+    assert lines["self-consistency"].accuracy.value == 1.0  # the choice is of all samples
+    assert lines["self-consistency"].tokens_per_problem == lines["oracle"].tokens_per_problem == 60
+    assert [point.num_samples for point in comparer.result().pass_at_k] == [1, 2]
+
+
+def test_a_problem_without_answers_brings_no_method_to_the_table():
+    pools = [make_pool([0, 1], id="p"), make_pool([-1, -1], scores={"gini": [None, None]}, id="q")]
+    result = compare(pools, ["self-consistency", "gini"])
+    assert [line.method for line in result.methods] == ["one sample", "self-consistency", "oracle"]
+    assert "methods whose scores no sample has: gini" in result.left_out

@@ -16,6 +16,7 @@ COMMANDS = {
     "evaluate": "score candidates drawn earlier and keep the best",
     "score": "add scores to samples that are there: statistics, self-evaluation, judges, rewards",
     "compare": "every method side by side on one pool of samples",
+    "export": "training data from samples that are there: the best ones, or pairs of the best and the worst",
     "grade": "show how one answer was judged against another",
     "doctor": "what works on this machine, and what to install for the rest",
 }
@@ -43,6 +44,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         sys.stdout = None  # or Python would complain once more at exit
         return 1
+    except KeyboardInterrupt:  # while the command itself is still being loaded
+        print("tamis: interrupted", file=sys.stderr)
+        return 130
 
 
 def _run(argv: Sequence[str] | None) -> int:

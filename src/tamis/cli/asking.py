@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable
 from dataclasses import fields
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from tamis.cli.options import field_names, positive, read_text, share
 from tamis.config import Asking, Drawing, ModelSettings, ScoreSettings
 from tamis.errors import UsageError
 from tamis.records import Sampling
+
+if TYPE_CHECKING:
+    from tamis.select import Method
 
 
 def add_scores(parser: argparse.ArgumentParser) -> None:
@@ -62,7 +66,7 @@ def add_askers(parser: argparse.ArgumentParser) -> None:
         "--judge-repeats", type=positive, default=1, metavar="N", help="judgements a sample, averaged (default: %(default)s)"
     )
     group.add_argument(
-        "--judge-temperature", type=float, metavar="T", help="of its replies (default: 0, or 0.7 with several judgements)"
+        "--judge-temperature", type=float, default=0.7, metavar="T", help="of its replies (default: %(default)s)"
     )
     group.add_argument("--judge-max-tokens", type=positive, default=512, metavar="N", help="of a reply (default: %(default)s)")
     group.add_argument("--reward-model", metavar="FOLDER|NAME", help="sequence-classification model (methods reward, ...)")
@@ -75,8 +79,6 @@ def asking(options: argparse.Namespace, itself: ModelSettings | None) -> Asking:
         UsageError: A temperature below 0.
     """
     temperature = options.judge_temperature
-    if temperature is None:
-        temperature = 0.7 if options.judge_repeats > 1 else 0.0
     if not temperature >= 0:
         raise UsageError(f"--judge-temperature is {temperature:g}", "It must be 0 (greedy) or more")
     sampling = Sampling(
@@ -92,10 +94,28 @@ def asking(options: argparse.Namespace, itself: ModelSettings | None) -> Asking:
     )
 
 
+def check_asked(methods: Iterable[Method], asked: Asking, *, token_stats: bool = True) -> None:
+    """Find out before anything is drawn that nobody is there to be asked for what a method needs.
+
+    Raises:
+        UsageError: It is so.
+    """
+    from tamis.score import STATISTICS
+
+    for method in methods:
+        for need, model in (("judge", asked.judge), ("reward", asked.reward)):
+            if need in method.needs and model is None:
+                raise UsageError(f"the method {method.name} needs a {need} model", f"Name it: --{need}-model FOLDER|NAME")
+        if STATISTICS in method.needs and not token_stats:
+            raise UsageError(f"the method {method.name} needs token statistics", "Leave --token-stats none out")
+
+
 def model_settings(options: argparse.Namespace, model: str | None, engine: str) -> ModelSettings | None:
     """A model on the device of the options."""
     if model is None:
         return None
+    if model.startswith(("/", ".", "~")) and not Path(model).expanduser().exists():
+        raise UsageError(f"no such model: {model}", "Check the path")
     return ModelSettings(
         model=model,
         engine=engine,

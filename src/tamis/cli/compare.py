@@ -53,8 +53,8 @@ def run(options: argparse.Namespace) -> int:
         print("\n".join(f"{method.name:<{width}}  {method.description} [{method.source}]" for method in methods))
         return EXIT_DONE
     methods = methods_named(options.method)
-    if options.report and not options.report.parent.is_dir():
-        raise UsageError(f"--report: no such folder: {options.report.parent}", "Make it, or name another")
+    if options.report and (options.report.is_dir() or not options.report.parent.is_dir()):
+        raise UsageError(f"--report: no file can be made at {options.report}", "Name a file in a folder that is there")
     if options.dry_run and not options.samples:
         return drawing.dry_run(options)
     compared, bad_rows, facts = _read(options, methods) if options.samples else _draw(options, methods)
@@ -79,19 +79,16 @@ def _without_verdict(names: str, methods: list[Method], compared: Compared) -> l
     Raises:
         UsageError: One is not there because nobody was asked.
     """
-    from tamis.workflows.best_of_n import ADVICE_TO_SCORE
+    from tamis.workflows.best_of_n import ADVICE_TO_SCORE, NOBODY_ASKED
 
     if not compared.comparison.num_problems:
         return []
     shown = {line.method for line in compared.comparison.methods}
     lost = [method for method in methods if method.name not in shown and method.name in names.split(",")]
-    unasked = [method.name for method in lost if compared.missing[str(method.scorer)].keys() & _NOBODY_ASKED]
+    unasked = [method.name for method in lost if compared.missing[str(method.scorer)].keys() & NOBODY_ASKED]
     if unasked:
         raise UsageError(f"no sample has the score of: {', '.join(unasked)}", ADVICE_TO_SCORE)
     return [method.name for method in lost]
-
-
-_NOBODY_ASKED = {"no_statistics", "no_hidden_states", "not_asked"}
 
 
 def _read(options: argparse.Namespace, methods: list[Method]) -> tuple[Compared, list[BadRow], dict[str, str]]:
@@ -125,12 +122,14 @@ def _draw(options: argparse.Namespace, methods: list[Method]) -> tuple[Compared,
     needs = needs_of(methods)
     config = replace(drawing_config(options), hidden_states=HIDDEN_STATES in needs)
     asked = asking.asking(options, model_of(config))
+    named = [method for method in methods if method.name in options.method.split(",")]
+    asking.check_asked(named, asked, token_stats=config.token_stats != "none")
     session = Session(config)
 
     async def compare() -> Compared:
         pools = scored_pools(session, needs, asked)
         settings = asking.score_settings(options)
-        compared = await compare_pools(pools, methods, settings, options.seed, session.grader)
+        compared = await compare_pools(pools, methods, settings, options.seed, session.grader, session.num_certain)
         session.folder.write_json("summary.json", to_json(compared.comparison))
         return compared
 

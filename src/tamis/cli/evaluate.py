@@ -12,7 +12,7 @@ from tamis.cli.options import add_model, add_prompt, prompt
 from tamis.cli.progress import ProgressLine
 from tamis.cli.tables import print_bad_rows, print_comparison
 from tamis.config import Choosing
-from tamis.errors import EXIT_DONE, EXIT_INCOMPLETE
+from tamis.errors import EXIT_DONE, EXIT_INCOMPLETE, UsageError
 from tamis.sample import Progress
 
 if TYPE_CHECKING:
@@ -38,6 +38,8 @@ def choosing(options: argparse.Namespace) -> Choosing:
     from tamis.select import find_method
 
     method = options.method or getattr(options, "adaptive", None) or Choosing().method
+    if "," in method:
+        raise UsageError(f"--method {method}: one method chooses", "tamis compare takes several")
     find_method(method)
     return Choosing(method=method, scores=asking.score_settings(options), seed=options.seed, key_steps=options.key_steps)
 

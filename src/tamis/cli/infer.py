@@ -25,6 +25,7 @@ def run(options: argparse.Namespace) -> int:
     if options.dry_run:
         return drawing.dry_run(options)
     from tamis.score import HIDDEN_STATES, STATISTICS
+    from tamis.select import find_method
     from tamis.workflows.best_of_n import infer, needs_of_choice, result_files
     from tamis.workflows.drawing import Session
     from tamis.workflows.models import model_of
@@ -36,10 +37,12 @@ def run(options: argparse.Namespace) -> int:
         raise UsageError(f"{what} needs token statistics", "Leave --token-stats none out")
     drawing.check_output(options)
     config = replace(drawing_config(options), hidden_states=HIDDEN_STATES in needs)
+    asked = asking.asking(options, model_of(config))
+    asking.check_asked([find_method(chosen.method)], asked)
     session = Session(config)
     candidates, best = result_files(session, options.output_dir, chosen)
     print(f"[1/2] Generating candidates -> {candidates}", flush=True)
     print(f"[2/2] Evaluating and selecting best answers -> {best}", flush=True)
-    outcome = drawing.run_drawing(session, infer(session, chosen, asking.asking(options, model_of(config)), options.output_dir))
+    outcome = drawing.run_drawing(session, infer(session, chosen, asked, options.output_dir))
     drawing.print_spent(session)
     return finish(outcome)

@@ -11,7 +11,7 @@ from tamis.cli import asking
 from tamis.cli.options import add_fields, add_model, add_prompt, positive, prompt
 from tamis.cli.progress import ProgressLine
 from tamis.cli.tables import print_bad_rows, print_scores
-from tamis.errors import EXIT_DONE, EXIT_INCOMPLETE, EXIT_INTERRUPTED
+from tamis.errors import EXIT_DONE, EXIT_INCOMPLETE, EXIT_INTERRUPTED, UsageError
 from tamis.sample import Progress
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Ask for what is missing, write the scores, print how many there are."""
+    from tamis.workflows.best_of_n import ADVICE_TO_SCORE, NOBODY_ASKED
     from tamis.workflows.comparing import methods_named, needs_of, scorers_of
     from tamis.workflows.earlier import Earlier
     from tamis.workflows.score_file import write_scores
@@ -64,4 +65,10 @@ def run(options: argparse.Namespace) -> int:
     print_bad_rows(earlier.bad_rows)
     print_scores(scored)
     print(f"scores: {scored.path}")
+    empty = {name: line.reasons.keys() for name, line in scored.scorers.items() if not line.num_scored}
+    unasked = [name for name, reasons in empty.items() if reasons & NOBODY_ASKED]
+    if unasked and options.method != "all":
+        raise UsageError(f"no sample has the score of: {', '.join(unasked)}", ADVICE_TO_SCORE)
+    if empty and options.method != "all":
+        return EXIT_INCOMPLETE
     return EXIT_INCOMPLETE if earlier.bad_rows else EXIT_DONE

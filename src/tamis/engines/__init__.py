@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 from tamis.errors import UsageError
@@ -9,7 +10,7 @@ from tamis.errors import UsageError
 if TYPE_CHECKING:
     from tamis.engines.base import Engine
 
-ENGINES = ("hf", "scripted")
+ENGINES = ("hf", "http", "scripted")
 
 
 def open_engine(
@@ -22,11 +23,16 @@ def open_engine(
     token_stats: bool = True,
     hidden_states: bool = False,
     trust_remote_code: bool = False,
+    base_urls: Sequence[str] = (),
+    api_key: str | None = None,
 ) -> Engine:
     """The engine `name` over `model`: a folder or hub name for `hf`, a JSON file of answers for `scripted`.
 
+    For `http` it is the model's name on the servers `base_urls` (none: OPENAI_BASE_URL), which are asked for at most
+    `batch_size` answers at once each (auto: 64) under `api_key` (None: OPENAI_API_KEY).
+
     Raises:
-        UsageError: there is no engine of that name.
+        UsageError: there is no engine of that name, or it cannot do what is asked.
         MissingExtra: its packages are not installed.
         EngineError: the model does not load.
     """
@@ -42,6 +48,13 @@ def open_engine(
             hidden_states=hidden_states,
             trust_remote_code=trust_remote_code,
         )
+    if name == "http":
+        if hidden_states:
+            raise UsageError("servers give no hidden states", "Use --engine hf for the chain of embedding")
+        from tamis.engines.http import HTTPEngine
+
+        concurrency = 64 if batch_size == "auto" else batch_size
+        return HTTPEngine(model, base_urls=base_urls, api_key=api_key, concurrency=concurrency, token_stats=token_stats)
     if name == "scripted":
         from tamis.engines.scripted import ScriptedEngine
 

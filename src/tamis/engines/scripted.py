@@ -13,7 +13,7 @@ from dataclasses import replace
 from itertools import accumulate
 from pathlib import Path
 from random import Random
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -34,6 +34,9 @@ from tamis.records import (
     Verdict,
 )
 from tamis.steps import split_steps
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 Answer = str | Failure | Sample
 """What a script says to one draw: a text, a failure, or the whole sample as it shall be yielded."""
@@ -199,7 +202,7 @@ class ScriptedEngine:
         prompt_tokens = len(request.prompt.text)
         if isinstance(answer, Failure):
             return Sample(*identity, finish_reason="error", prompt_tokens=prompt_tokens, error=answer)
-        text, finish_reason = _cut(answer, sampling.stop, sampling.max_tokens)
+        text, finish_reason = cut(answer, sampling.stop, sampling.max_tokens)
         stats = random_stats(text, draw.seed) if self._token_stats else None
         if stats and request.watch and (length := tokens_until_cut(stats, request.watch)):
             text, finish_reason, stats = text[:length], "cut", random_stats(text[:length], draw.seed)
@@ -217,7 +220,7 @@ class ScriptedEngine:
         return random_chain(text, seed) if self._hidden_states and text else None
 
 
-def _cut(text: str, stop: Sequence[str], max_tokens: int) -> tuple[str, FinishReason]:
+def cut(text: str, stop: Sequence[str], max_tokens: int) -> tuple[str, FinishReason]:
     """What is generated of a text, and why it ends there; the end token needs room within `max_tokens` too."""
     generated = text[:max_tokens]
     ends = [place for word in stop if word and (place := generated.find(word)) >= 0]
@@ -232,13 +235,18 @@ def _random_opinion(question: Question) -> list[float]:
     return [Random(f"{question.key} {text}").random() for text in texts]
 
 
+def random_logp(text: str, seed: int) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
+    """Log-probabilities (T, V) at each character of a text, drawn from a seed, and the characters' token ids (T,)."""
+    logits = np.random.default_rng(seed).normal(scale=3.0, size=(len(text), VOCAB_SIZE))
+    ids = np.array([ord(character) % VOCAB_SIZE for character in text], np.int32)
+    return logits - np.log(np.exp(logits).sum(1, keepdims=True)), ids
+
+
 def random_stats(text: str, seed: int) -> TokenStats:
     """Statistics of a text whose tokens are its characters, of distributions over 32 tokens drawn from a seed."""
     num_tokens = len(text)
-    logits = np.random.default_rng(seed).normal(scale=3.0, size=(num_tokens, VOCAB_SIZE))  # (T, V)
-    logp = logits - np.log(np.exp(logits).sum(1, keepdims=True))
+    logp, ids = random_logp(text, seed)
     p, largest = np.exp(logp), -np.sort(-logp, axis=1)
-    ids = np.array([ord(character) % VOCAB_SIZE for character in text], np.int32)  # (T,)
     chosen = logp[np.arange(num_tokens), ids]
     values = {
         "logp": chosen,

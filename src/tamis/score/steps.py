@@ -83,12 +83,17 @@ _LEAST_DEVIATION = 1e-8
 
 
 def zscores(values: Sequence[float]) -> list[float]:
-    """Values minus their mean, over their population deviation; all 0 when that is 1e-8 or less."""
+    """Values minus their mean, over their population deviation; all 0 when that is 1e-8 or less.
+
+    A value that is not finite takes no part and becomes NaN.
+    """
     array = np.asarray(values, dtype=np.float64)
-    if not len(array):
-        return []
-    deviation = float(array.std())
-    return ((array - array.mean()) / deviation).tolist() if deviation > _LEAST_DEVIATION else [0.0] * len(array)
+    known = array[np.isfinite(array)]
+    if not len(known):
+        return [np.nan] * len(array)
+    deviation = float(known.std())
+    z = (array - known.mean()) / deviation if deviation > _LEAST_DEVIATION else np.zeros(len(array))
+    return list(np.where(np.isfinite(array), z, np.nan).tolist())
 
 
 def score_norm(values: Sequence[float | None]) -> list[float | None]:

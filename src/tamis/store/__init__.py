@@ -19,7 +19,7 @@ The rules of resuming, by content:
 from tamis.store.configuration import read_run_file
 from tamis.store.folder import RunFolder
 from tamis.store.rows import RowFile
-from tamis.store.scores import READINGS, ScoreFolder, verdict_keys
+from tamis.store.scores import READINGS, ScoreFolder, find_asked, verdict_keys
 from tamis.store.verdicts import VerdictFolder
 
-__all__ = ["READINGS", "RowFile", "RunFolder", "ScoreFolder", "VerdictFolder", "read_run_file", "verdict_keys"]
+__all__ = ["READINGS", "RowFile", "RunFolder", "ScoreFolder", "VerdictFolder", "find_asked", "read_run_file", "verdict_keys"]

@@ -54,7 +54,12 @@ def append_whole(descriptor: int, data: bytes, end: int, path: Path) -> None:
 
 def write_atomically(path: Path, lines: Iterable[bytes]) -> None:
     """Replace a file as one act: a reader, or a kill at any instant, finds the old content or the new."""
+    path = path.resolve()  # a link keeps its place
     path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists() and not path.is_file():  # a terminal, a pipe: nothing to replace
+        with path.open("wb") as file:
+            file.writelines(line + b"\n" for line in lines)
+        return
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:

@@ -9,16 +9,20 @@ A fork (`self-eval-2`) stands beside the first; the newest is read.
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
+from tamis.errors import RunFolderError
 from tamis.identity import pool_keys, text_key
 from tamis.records import Pool, Sample
-from tamis.store.configuration import read_run_file
+from tamis.store.configuration import RUN_FILE, differences, read_run_file
+from tamis.store.files import decode, encode
 from tamis.store.folder import RunFolder
 from tamis.store.verdicts import VerdictFolder
 
@@ -81,14 +85,35 @@ def verdict_keys(asked: str, pool: Pool) -> list[str]:
     return pool_keys(pool) if asked == "usc" else [text_key(sample) for sample in pool.samples]
 
 
-def _newest(path: Path) -> dict[str, Path]:
-    """Who was asked -> the folder made last."""
-    found: dict[str, tuple[str, Path]] = {}
-    for folder in sorted(path.iterdir()) if path.is_dir() else ():
+def find_asked(path: Path, config: Mapping[str, Any], *, fork: bool) -> Path | None:
+    """The folder of this asker, be it `path` or a fork of it, from now on the one that is read; None: it is to be made.
+
+    Raises:
+        RunFolderError: `path` is another asker's, and there is to be no fork.
+    """
+    config = decode(encode(config))
+    folders = [folder for folder in _folders(path.parent) if _name(folder) == path.name]
+    for folder in folders:
         record = read_run_file(folder)
-        if record is None:
-            continue
-        name = re.sub(r"-\d+$", "", folder.name)
-        made = (str(record.get("created", "")), folder)
-        found[name] = max(found.get(name, made), made)
-    return {name: folder for name, (_, folder) in found.items()}
+        if record and record["config"] == config:
+            os.utime(folder / RUN_FILE)
+            return folder
+    if folders and not fork:
+        changes = ", ".join(differences((read_run_file(path) or {"config": {}})["config"], config))
+        advice = "Add --fork to ask anew and keep both, or name who was asked before"
+        raise RunFolderError(f"{path} is of another model or another wording: {changes}", advice)
+    return None
+
+
+def _newest(path: Path) -> dict[str, Path]:
+    """Who was asked -> the folder that was used last."""
+    by_time = sorted(_folders(path), key=lambda folder: ((folder / RUN_FILE).stat().st_mtime_ns, folder))
+    return {_name(folder): folder for folder in by_time}
+
+
+def _folders(path: Path) -> list[Path]:
+    return [folder for folder in sorted(path.iterdir()) if (folder / RUN_FILE).is_file()] if path.is_dir() else []
+
+
+def _name(folder: Path) -> str:
+    return re.sub(r"-\d+$", "", folder.name)

@@ -32,7 +32,7 @@ class Taken:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ProblemNumbers:
-    """One problem, its samples that did not fail (M of them, in order), and what each method took."""
+    """One problem, its samples that did not fail and were certain to be drawn (M of them, in order), and what methods took."""
 
     id: str
     correct: Floats  # (M,) 1.0 right, 0.0 wrong or without an answer, NaN ungraded
@@ -40,20 +40,17 @@ class ProblemNumbers:
     scores: Mapping[str, Floats]  # scorer -> (M,); only of scorers that have a value for some answer here
     taken: Mapping[str, Taken]
     one_sample: float  # accuracy of one sample drawn at random
-    tokens_all: float  # NaN where a sample does not say
+    oracle: float  # whether any sample of the pool is right; NaN where only an ungraded one could be
+    tokens_all: float  # of the M samples; NaN where one does not say
+    tokens_pool: float  # of all that did not fail
     labels: tuple[str, ...]  # values of the metadata fields that were asked for
-
-    @property
-    def oracle(self) -> float:
-        """Whether any sample is right; NaN where only an ungraded one could be."""
-        return 1.0 if (self.correct == 1.0).any() else nan if np.isnan(self.correct).any() else 0.0
 
 
 class Collected:
     """All problems that count, and what was seen on the way. Pools are read in `add` and not kept."""
 
-    def __init__(self, methods: Sequence[Method], group_by: Sequence[str] = ()) -> None:
-        self.methods, self.group_by = tuple(methods), tuple(group_by)
+    def __init__(self, methods: Sequence[Method], group_by: Sequence[str] = (), num_certain: int | None = None) -> None:
+        self.methods, self.group_by, self.num_certain = tuple(methods), tuple(group_by), num_certain
         self.problems: list[ProblemNumbers] = []
         self.left_out: Counter[str] = Counter()
         self._health: Counter[str] = Counter()
@@ -70,7 +67,36 @@ class Collected:
         elif np.isnan(correct).all():
             self.left_out["of which no sample could be graded"] += 1
         else:
-            self.problems.append(_numbers(pool, alive, correct, self.methods, self.group_by))
+            self.problems.append(self._numbers(pool, alive, correct))
+
+    def _numbers(self, pool: Pool, alive: list[int], correct: Floats) -> ProblemNumbers:
+        """Methods choose from all samples; what is expected of fewer comes from those that were certain to be drawn.
+
+        A pool that a stopping rule has ended is no sample of the model's answers: it ends where they agree.
+        """
+        num = len(alive) if self.num_certain is None else max(1, sum(i < self.num_certain for i in alive))
+        clusters = np.array([pool.clusters[i] for i in alive], dtype=np.int32)
+        scores = {}
+        for scorer in {method.scorer for method in self.methods} - {None}:
+            values = score_array(pool.scores, scorer, alive) if scorer in pool.scores else np.full(len(alive), -np.inf)
+            # Where there are answers and none of them is scored, a choice by score would be the first sample in disguise.
+            if scorer in pool.scores and (np.isfinite(values[clusters >= 0]).any() or not (clusters >= 0).any()):
+                scores[str(scorer)] = values
+        tokens = np.array([_num_tokens(sample) for sample in pool.samples])
+        tokens_pool = float(tokens[alive].sum())
+        known = [m for m in self.methods if m.scorer is None or m.scorer in scores]
+        return ProblemNumbers(
+            id=pool.problem.id,
+            correct=correct[:num],
+            clusters=clusters[:num],
+            scores={name: values[:num] for name, values in scores.items()},
+            taken={m.name: _take(pool, m, tokens, tokens_pool) for m in known},
+            one_sample=float(np.nanmean(correct[:num])) if not np.isnan(correct[:num]).all() else nan,
+            oracle=1.0 if (correct == 1.0).any() else nan if np.isnan(correct).any() else 0.0,
+            tokens_all=float(tokens[alive[:num]].sum()),
+            tokens_pool=tokens_pool,
+            labels=tuple(str(pool.problem.metadata.get(name, "")) for name in self.group_by),
+        )
 
     @property
     def health(self) -> Health:
@@ -81,30 +107,6 @@ class Collected:
 
 def _num_tokens(sample: Sample) -> float:
     return nan if sample.text and not sample.completion_tokens else float(sample.completion_tokens)
-
-
-def _numbers(
-    pool: Pool, alive: list[int], correct: Floats, methods: Sequence[Method], group_by: Sequence[str]
-) -> ProblemNumbers:
-    clusters = np.array([pool.clusters[i] for i in alive], dtype=np.int32)
-    scores = {}
-    for scorer in {method.scorer for method in methods} - {None}:
-        values = score_array(pool.scores, scorer, alive) if scorer in pool.scores else np.full(len(alive), -np.inf)
-        # Where there are answers and none of them is scored, a choice by score would be the first sample in disguise.
-        if scorer in pool.scores and (np.isfinite(values[clusters >= 0]).any() or not (clusters >= 0).any()):
-            scores[str(scorer)] = values
-    tokens = np.array([_num_tokens(sample) for sample in pool.samples])
-    tokens_all = float(tokens[alive].sum())
-    return ProblemNumbers(
-        id=pool.problem.id,
-        correct=correct,
-        clusters=clusters,
-        scores=scores,
-        taken={m.name: _take(pool, m, tokens, tokens_all) for m in methods if m.scorer is None or m.scorer in scores},
-        one_sample=float(np.nanmean(correct)),
-        tokens_all=tokens_all,
-        labels=tuple(str(pool.problem.metadata.get(name, "")) for name in group_by),
-    )
 
 
 def _take(pool: Pool, method: Method, tokens: Floats, tokens_all: float) -> Taken:

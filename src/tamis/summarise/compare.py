@@ -22,12 +22,32 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 
+def _has_values(problems: Sequence[ProblemNumbers], scorer: str | None) -> bool:
+    """Whether there is anything that a method could go by."""
+    return any(scorer is None or np.isfinite(p.scores[scorer]).any() for p in problems)
+
+
 class Comparer:
     """`compare`, a pool at a time: `add` each, then ask for the `result`."""
 
-    def __init__(self, methods: Iterable[str | Method] | None = None, *, group_by: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        methods: Iterable[str | Method] | None = None,
+        *,
+        group_by: Sequence[str] = (),
+        num_certain: int | None = None,
+    ) -> None:
+        """Of methods by name or as they are (None: all that are known).
+
+        Args:
+            methods: What to compare.
+            group_by: See `compare`.
+            num_certain: Where a stopping rule decided how many samples each problem has: the first so many, which it always
+                draws, stand for the model. None: all samples of a pool do.
+        """
         names = METHODS if methods is None else methods
-        self._collected = Collected([find_method(m) if isinstance(m, str) else m for m in names], group_by)
+        found = [find_method(m) if isinstance(m, str) else m for m in names]
+        self._collected = Collected(found, group_by, num_certain)
 
     def add(self, pool: Pool) -> None:
         """Let every method choose from a pool; its numbers are kept, the pool is not."""
@@ -43,11 +63,14 @@ class Comparer:
         if len(graded) < len(problems):
             left_out.append(f"{_problems(len(problems) - len(graded))} with ungraded samples: not in the curves, nor in pass@k")
         if problems and fewest < (most := max(len(p.correct) for p in problems)):
-            left_out.append(f"curves end at {fewest} samples, the fewest that a problem has (the most: {most})")
+            ends = f"curves end at {fewest} samples, the fewest that a problem has (the most: {most})"
+            bias = "if a stopping rule chose the numbers, one sample, pass@k and curves look better than they are"
+            left_out.append(f"{ends}: {bias}")
 
         first_line = Method(ONE_SAMPLE, None, METHODS["baseline"].rule, "", "", curve="first", num_paid="one")
         known = {m.name: [p for p in problems if m.name in p.taken] for m in collected.methods}
-        unscored = [name for name, members in known.items() if problems and not members]
+        by_scorer = {m.name: m.scorer for m in collected.methods}
+        unscored = [name for name, members in known.items() if problems and not _has_values(members, by_scorer[name])]
         shown = [method for method in collected.methods if method.name not in unscored]
         tables = expected(graded, [first_line, *shown, None], sizes, seed)
         pass_at_k = _curve(graded, tables[-1], sizes)
@@ -119,7 +142,7 @@ def _one_sample_line(problems: Sequence[ProblemNumbers], curve: tuple[CurvePoint
 def _oracle_line(problems: Sequence[ProblemNumbers], curve: tuple[CurvePoint, ...]) -> MethodResult:
     known = [p for p in problems if not np.isnan(p.oracle)]
     right = np.array([p.oracle for p in known])
-    tokens = _mean([p.tokens_all for p in known])
+    tokens = _mean([p.tokens_pool for p in known])
     return MethodResult(ORACLE, wilson(right.sum(), len(right)), _difference(right, known), len(known), 0, tokens, curve)
 
 

@@ -47,10 +47,13 @@ class Outcome:
     comparison: Comparison | None = None
     bad_rows: Sequence[BadRow] = field(default_factory=tuple)
     num_damaged: int = 0  # samples of the run folder that cannot be read any more
+    method: str = ""  # that chose
 
     @property
     def is_complete(self) -> bool:
-        """Whether no row was bad, and no sample failed or was damaged."""
+        """Whether no row was bad, no sample failed or was damaged, and the method had something to go by."""
+        if self.comparison and self.comparison.num_problems and self.method not in {m.method for m in self.comparison.methods}:
+            return False
         return not self.bad_rows and not self.num_damaged and not (self.comparison and self.comparison.health.num_failed)
 
 
@@ -99,8 +102,8 @@ async def infer(session: Session, choosing: Choosing, asking: Asking, output_dir
                     yield pool
 
     pools = scored_pools(session, needs_of_choice(choosing), asking, drawn())
-    comparison = await choose_best(pools, choosing, best, session.folder, session.grader)
-    return Outcome(candidates, best, comparison, session.bad_rows, session.progress.samples_damaged)
+    comparison = await choose_best(pools, choosing, best, session.folder, session.grader, session.num_certain)
+    return Outcome(candidates, best, comparison, session.bad_rows, session.progress.samples_damaged, choosing.method)
 
 
 async def evaluate(earlier: Earlier, choosing: Choosing, output_dir: Path | None) -> Outcome:
@@ -115,7 +118,7 @@ async def evaluate(earlier: Earlier, choosing: Choosing, output_dir: Path | None
     name = stem.replace("_candidates_", "_best_") if "_candidates_" in stem else f"{stem}_best"
     best = (output_dir or candidates.parent) / f"{name}_{time.strftime('%Y%m%d_%H%M%S')}.jsonl"
     comparison = await choose_best(paced(earlier.pools()), choosing, best, None)
-    return Outcome(candidates, best, comparison, earlier.bad_rows)
+    return Outcome(candidates, best, comparison, earlier.bad_rows, method=choosing.method)
 
 
 async def choose_best(
@@ -124,12 +127,14 @@ async def choose_best(
     best: Path,
     folder: RunFolder | None,
     grader: Grader | None = None,
+    num_certain: int | None = None,
 ) -> Comparison:
     """Grade, score and choose pool by pool; write the best file, and into the run folder its scores, choices and summary."""
     method = find_method(choosing.method)
     scorers = [method.scorer] if method.scorer else []
     lines = dict.fromkeys(("baseline", "self-consistency", method.name))
-    comparer = Comparer([find_method(name) for name in lines], group_by=GROUPS)
+    comparer = Comparer([find_method(name) for name in lines], group_by=GROUPS, num_certain=num_certain)
+    reasons: set[str | None] = set()  # why whole problems cannot be chosen from; None: one can
     with ExitStack() as stack:
         best_rows = stack.enter_context(RowFile(best))
         score_rows = stack.enter_context(RowFile(folder.file("scores.jsonl"))) if folder else None
@@ -137,7 +142,8 @@ async def choose_best(
         async with grader or Grader() as grader, aclosing(pools):
             async for pool in pools:
                 judged = await examine(pool, grader, scorers, choosing.scores)
-                choice = _choose(judged, method)
+                reasons.add(_why_not(judged, method))
+                choice = choose(judged, method)
                 if choosing.key_steps:
                     check_statistics(judged)
                 best_rows.write(best_row(judged, choice, method, key_steps=choosing.key_steps))
@@ -146,22 +152,24 @@ async def choose_best(
                         score_rows.write(row)
                     choice_rows.write(choice.to_json())
                 comparer.add(judged)
+        if reasons and None not in reasons and (known := [why for why in reasons if why in NOBODY_ASKED]):
+            raise UsageError(f"the method {method.name} needs {NOBODY_ASKED[str(known[0])]}", ADVICE_TO_SCORE)
     comparison = await asyncio.to_thread(comparer.result, seed=choosing.seed)
     if folder:
         folder.write_json("summary.json", {"method": method.name, **asdict(choosing.scores), **to_json(comparison)})
     return comparison
 
 
-def _choose(pool: Pool, method: Method) -> Choice:
-    said = [sample for sample in pool.samples if sample.text]
-    reasons = {missing_reason(sample, method.scorer) for sample in said} if method.scorer else set()
-    if len(reasons) == 1 and (reason := reasons.pop()) in _ADVICE:
-        where = pool.problem.where or pool.problem.id
-        raise UsageError(f"{where}: the method {method.name} needs {_ADVICE[reason]}", ADVICE_TO_SCORE)
-    return choose(pool, method)
+def _why_not(pool: Pool, method: Method) -> str | None:
+    """Why no sample of a pool has the score that the method goes by; None: some have, or none is needed, or none has a word."""
+    if method.scorer is None or not any(sample.text for sample in pool.samples):
+        return None
+    if any(value is not None for value in pool.scores[method.scorer]):
+        return None
+    return next(missing_reason(sample, method.scorer) or "undefined" for sample in pool.samples if sample.text)
 
 
-_ADVICE = {
+NOBODY_ASKED = {
     "no_statistics": "token statistics, the samples have none",
     "no_hidden_states": "hidden states, the samples have none",
     "not_asked": "verdicts of a model, the samples have none",

@@ -46,9 +46,10 @@ async def compare_pools(
     settings: ScoreSettings,
     seed: int = 0,
     grader: Grader | None = None,
+    num_certain: int | None = None,
 ) -> Compared:
     """Grade and score each pool, let every method choose, keep numbers; pools are read once and not kept."""
-    comparer = Comparer(methods, group_by=GROUPS)
+    comparer = Comparer(methods, group_by=GROUPS, num_certain=num_certain)
     shown: list[Pool] = []
     missing: dict[str, Counter[str]] = {name: Counter() for name in scorers_of(methods)}
     async with grader or Grader() as grader, aclosing(pools):
@@ -66,10 +67,10 @@ async def compare_pools(
 
 
 def _without_values(missing: Mapping[str, Counter[str]]) -> Iterator[str]:
-    """One line for all scores that lack the same values for the same reasons."""
+    """One line for all scores that lack the same values for the same reasons; a bar that samples miss is none."""
     alike: dict[str, list[str]] = {}
     for name, reasons in missing.items():
-        if reasons:
+        if reasons and not (name == "deepconf-online" and reasons.keys() == {"undefined"}):
             alike.setdefault(", ".join(f"{count} {reason}" for reason, count in reasons.items()), []).append(name)
     for why, names in alike.items():
         yield f"samples without the score of {', '.join(names)}: {why}"

@@ -7,7 +7,7 @@ from pathlib import Path
 from tamis.config import EMBEDDED, Drawing
 from tamis.records import Sampling
 from tamis.score import ScoreSettings
-from tamis.select import METHODS
+from tamis.select import FREE, METHODS
 from tamis.summarise import health_warnings, to_json
 from tamis.view import write_report
 from tamis.workflows.comparing import Compared, compare_pools
@@ -24,7 +24,9 @@ def demo_config(num_problems: int, n: int, seed: int, run: Path) -> Drawing:
 
 async def demonstrate(session: Session) -> Compared:
     """Draw, score by every method, choose; write summary and report into the run folder."""
-    compared = await compare_pools(session.pools(), list(METHODS.values()), ScoreSettings(), session.config.sampling.seed)
+    compared = await compare_pools(
+        session.pools(), [METHODS[name] for name in FREE], ScoreSettings(), session.config.sampling.seed
+    )
     session.folder.write_json("summary.json", to_json(compared.comparison))
     report_on(compared, session.folder.file("report.html"), "Tamis demo", session_facts(session))
     return compared

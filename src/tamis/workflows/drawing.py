@@ -108,6 +108,11 @@ class Session:
         """The model, loaded when it is first needed."""
         return self._engine
 
+    @property
+    def num_certain(self) -> int | None:
+        """How many samples each problem has whatever they say; None: all of them."""
+        return self._adapting.num_certain if self._adapting else None
+
     def finished(self) -> Iterator[Pool]:
         """Each problem with those of its samples that are in the folder, in order; after adaptive drawing, those it needed."""
         for pool in pools(self.problems(), self.folder, self.config.sampling, prompt=self.config.prompt):

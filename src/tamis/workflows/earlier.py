@@ -49,14 +49,18 @@ class Earlier:
         run = self.path.parent / name if isinstance(name, str) else None
         return run if run and (run / "run.json").is_file() else None
 
-    def pools(self) -> Iterator[Pool]:
-        """Each problem with its samples, their statistics and what models said of them."""
+    def drawn(self) -> Iterator[Pool]:
+        """Each problem with its samples and the statistics that were taken while they were drawn."""
         bad_rows = [] if self._is_walked else self.bad_rows
         self._is_walked = True
         pools = self._run_pools(bad_rows) if self._is_run else self._file_pools(bad_rows)
+        yield from islice(pools, self._limit)
+
+    def pools(self) -> Iterator[Pool]:
+        """The same with what was learnt later."""
         with ScoreFolder(self.home) as scores:
-            yield from map(scores.fill, islice(pools, self._limit))
-            bad_rows += [BadRow(str(self.home), "", line) for line in scores.warnings]
+            yield from map(scores.fill, self.drawn())
+            self.bad_rows += [row for line in scores.warnings if (row := BadRow(str(self.home), "", line)) not in self.bad_rows]
 
     def _run_pools(self, bad_rows: list[BadRow]) -> Iterator[Pool]:
         """A run folder keeps no problems: they are read again from the source that run.json names, all of them."""
@@ -92,7 +96,7 @@ class Earlier:
                 folder = folders[name]
                 loaded = [folder.load(sample.key) if folder else None for sample in pool.samples]
                 samples = [
-                    replace(sample, stats=found.stats, chain=found.chain) if found else sample
+                    replace(sample, stats=found.stats, chain=found.chain) if found and found.text == sample.text else sample
                     for sample, found in zip(pool.samples, loaded, strict=True)
                 ]
                 yield replace(pool, samples=tuple(samples))

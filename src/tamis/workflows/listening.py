@@ -48,7 +48,7 @@ class Listener:
     def _missing(self, pool: Pool) -> dict[str, str]:
         """Of each sample that says something and has no verdict yet: its key -> the key of its verdict."""
         keys = zip(pool.samples, verdict_keys(self.asked, pool), strict=True)
-        return {s.key: key for s, key in keys if not s.error and s.text and key not in self._folder}
+        return {s.key: key for s, key in keys if not s.error and s.text and len(self._folder.get(key) or ()) < self._sampling.n}
 
     def _problems(self, pool: Pool) -> list[Problem]:
         if self.asked == "judge":

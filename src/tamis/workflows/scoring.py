@@ -6,10 +6,11 @@ Each asker is a walk over the pools; what a walk needs is counted first, so that
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, aclosing, nullcontext
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,12 @@ from tamis.prompts import PromptTemplate
 from tamis.records import Pool, Problem, Question, Reading, Sample, Sampling, Verdict
 from tamis.sample import LazyEngine, Progress, sample
 from tamis.score import HIDDEN_STATES, STATISTICS
-from tamis.score.judge import JUDGE_TEMPLATE
+from tamis.score.judge import JUDGE_TEMPLATE, judge_problems
 from tamis.score.reward import reward_questions
 from tamis.score.self_eval import WORDING, p_true_questions, self_eval_questions
 from tamis.score.usc import USC_TEMPLATE
 from tamis.sources import BadRow
-from tamis.store import READINGS, RunFolder, ScoreFolder, VerdictFolder, verdict_keys
+from tamis.store import READINGS, RunFolder, ScoreFolder, VerdictFolder, find_asked, verdict_keys
 from tamis.workflows.drawing import Session, Watcher, prompt_identity
 from tamis.workflows.earlier import Earlier
 from tamis.workflows.examining import paced
@@ -100,18 +101,23 @@ class Scoring:
         assert self._asking.itself
         config = {**_who(self._asking.itself), **prompt_identity(self._prompt)}
 
-        def is_owed(s: Sample) -> bool:
+        def lacks(s: Sample) -> bool:
             return not s.error and bool(s.text) and (s.stats is None or (hidden_states and s.chain is None))
 
         def owed() -> Iterator[tuple[Pool, list[Sample]]]:
             for pool in self.filled():
-                if samples := [s for s in pool.samples if is_owed(s)]:
+                if samples := [s for s in pool.samples if lacks(s)]:
                     yield pool, samples
 
-        total = sum(len(samples) for _, samples in owed())
-        if not total:
+        if not any(lacks(s) for pool in self._walk() for s in pool.samples):
             return
-        with RunFolder.open(self._home / READINGS, config, fork=self._asking.fork) as folder:
+        known = find_asked(self._home / READINGS, config, fork=self._asking.fork)
+        if known is None:
+            self._model().open()  # a model that does not load leaves no folder behind
+        with RunFolder.open(known or self._home / READINGS, config, fork=self._asking.fork) as folder:
+            total = sum(len(samples) for _, samples in owed())
+            if not total:
+                return
             readings = (
                 Reading(self._prompt(pool.problem), tuple(replace(s, key=text_key(s)) for s in samples))
                 for pool, samples in owed()
@@ -132,7 +138,7 @@ class Scoring:
         """The model's own opinion of its answers, by the probability of one word."""
         assert self._asking.itself
         config = {**_who(self._asking.itself), "wording": WORDING[asked]}
-        await self._collect(asked, config, self._model().ask)
+        await self._collect(asked, config, self._model().open, self._model().ask)
 
     def _owed(self, asked: str, folder: VerdictFolder) -> Iterator[list[Question]]:
         """The questions to each problem's samples that have no verdict yet, keyed as their verdicts are."""
@@ -148,7 +154,8 @@ class Scoring:
 
         with ExitStack() as stack:
 
-            def score(groups: AsyncGenerator[Sequence[Question], None]) -> AsyncGenerator[Verdict, None]:
+            @cache
+            def load() -> RewardModel:
                 loaded = RewardModel(
                     str(model_path(model.model)),
                     device=model.device,
@@ -157,18 +164,24 @@ class Scoring:
                     trust_remote_code=model.trust_remote_code,
                 )
                 stack.callback(loaded.close)
-                return loaded.score(groups)
+                return loaded
 
-            await self._collect("reward", _who(model), score)
+            await self._collect("reward", _who(model), load, lambda groups: load().score(groups))
 
     async def _collect(
         self,
         asked: str,
         config: dict[str, Any],
+        load: Callable[[], object],
         answer: Callable[[AsyncGenerator[Sequence[Question], None]], AsyncGenerator[Verdict, None]],
     ) -> None:
         """Put every verdict that is owed into its folder as it comes."""
-        with VerdictFolder.open(self._home / asked, config, fork=self._asking.fork) as folder:
+        known = find_asked(self._home / asked, config, fork=self._asking.fork)
+        if known is None:
+            if not any(_QUESTIONS[asked](pool) for pool in self._walk()):
+                return
+            load()  # a model that does not load leaves no folder behind
+        with VerdictFolder.open(known or self._home / asked, config, fork=self._asking.fork) as folder:
             total = sum(map(len, self._owed(asked, folder)))
             if not total:
                 return
@@ -177,24 +190,32 @@ class Scoring:
                 async with aclosing(answer(paced(self._owed(asked, folder)))) as verdicts:
                     async for verdict in verdicts:
                         folder.append(verdict)
-                        progress.samples_done += verdict.error is None
-                        progress.samples_failed += verdict.error is not None
+                        is_silent = all(map(math.isnan, verdict.values))
+                        progress.samples_done += not is_silent
+                        progress.samples_failed += is_silent
                         if verdict.error:
-                            self._note(str(folder.path), f"not asked: {verdict.error.message}")
+                            self._note(f"a sample, {asked}", verdict.error.message)
 
     # --- replies -----------------------------------------------------------------------------------------------------
 
     async def _hear(self, asked: str, model: ModelSettings, engine: LazyEngine | None) -> None:
         """What a model writes of samples; a reply that holds no verdict is asked for once more."""
-        sampling = self._asking.judge_sampling if asked == "judge" else replace(self._asking.judge_sampling, n=1)
+        sampling = self._asking.judge_sampling
+        if asked == "usc":
+            sampling = replace(sampling, n=1, temperature=0.0)
         template = USC_TEMPLATE if asked == "usc" else self._asking.judge_template or JUDGE_TEMPLATE
         config = {**_who(model), "template": template, **sampling.to_json()}
         with ExitStack() as stack:
-            folder = stack.enter_context(VerdictFolder.open(self._home / asked, config, fork=self._asking.fork))
-            replies = stack.enter_context(RunFolder.open(folder.path / "replies", config, token_stats="none"))
             if engine is None:
                 engine = LazyEngine(partial(open_model, model, token_stats=False))
                 stack.callback(engine.close)
+            known = find_asked(self._home / asked, config, fork=self._asking.fork)
+            if known is None:
+                if asked == "judge":
+                    any(judge_problems(pool, template) for pool in self._walk())  # a template that does not fit is found here
+                engine.open()  # a model that does not load leaves no folder behind
+            folder = stack.enter_context(VerdictFolder.open(known or self._home / asked, config, fork=self._asking.fork))
+            replies = stack.enter_context(RunFolder.open(folder.path / "replies", config, token_stats="none"))
             listener = Listener(asked, template, sampling, folder, replies)
             for num in range(sampling.n, 2 * sampling.n + 1):  # at most one more for each that cannot be read
                 await self._draw(listener, replace(sampling, n=num), engine)
@@ -215,8 +236,9 @@ class Scoring:
         with self._watch(listener.asked, progress, total):
             async with aclosing(drawn):
                 async for pool in drawn:
-                    for failed in (reply.error for reply in pool.samples if reply.error):
-                        self._note(pool.problem.id, f"{listener.asked}: {failed.message}")
+                    reasons = dict.fromkeys(reply.error.message for reply in pool.samples if reply.error)
+                    for reason in reasons:
+                        self._note(f"a sample, {listener.asked}", reason)
 
     # --- parts -------------------------------------------------------------------------------------------------------
 
@@ -225,7 +247,9 @@ class Scoring:
         return self._engine
 
     def _note(self, where: str, reason: str) -> None:
-        self.bad_rows.append(BadRow(where, "", reason))
+        row = BadRow(where, "", reason)
+        if row not in self.bad_rows:  # a reason that many share is told once
+            self.bad_rows.append(row)
 
 
 def _who(model: ModelSettings) -> dict[str, Any]:
@@ -244,7 +268,9 @@ async def scored_pools(
         drawn: The session's pools, where something else is done with them on the way.
     """
     drawn = drawn or session.pools()
-    given = {STATISTICS} if session.folder.num_finished else {STATISTICS, HIDDEN_STATES}
+    given = {STATISTICS, HIDDEN_STATES} if session.config.token_stats == "full" else set()
+    if session.folder.num_finished:  # drawn earlier, perhaps without hidden states
+        given -= {HIDDEN_STATES}
     async with aclosing(drawn):
         async for pool in drawn:
             if needs <= given:
@@ -268,6 +294,6 @@ async def scored_pools(
 async def score_earlier(earlier: Earlier, needs: set[str], asking: Asking, prompt: PromptTemplate, watch: Watcher) -> None:
     """Ask what methods need about samples made earlier; what a run drew is read under the run's own prompt."""
     prompt = earlier.drawing.prompt if earlier.drawing else prompt
-    scoring = Scoring(earlier.pools, earlier.home, asking, prompt, watch=watch)
+    scoring = Scoring(earlier.drawn, earlier.home, asking, prompt, watch=watch)
     await scoring.run(needs)
     earlier.bad_rows += scoring.bad_rows

@@ -77,7 +77,7 @@ class SampleReader:
         stats, vocab_size = sample.stats, self._forward.vocab_size
         if any(isinstance(part, Image) for part in sample.parts):
             return "the hf engine reads no images"
-        if stats is not None and stats.vocab_size == vocab_size:
+        if stats is not None and stats.vocab_size == vocab_size and self._text.text(stats.ids.tolist()) == sample.text:
             text = _Text(sample, stats.ids, stats.starts)
         else:
             ids = self._loaded.tokenizer(sample.text, add_special_tokens=False, verbose=False).input_ids
