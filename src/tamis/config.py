@@ -41,6 +41,8 @@ class Drawing:
     device: str = "auto"
     dtype: str = "auto"
     trust_remote_code: bool = False
+    base_urls: tuple[str, ...] = ()  # of servers
+    api_key: str | None = field(default=None, repr=False)  # never written anywhere
     split: str = "test"
     limit: int | None = None
     fields: Mapping[str, str] = field(default_factory=dict)  # our name (question, answer, id) -> the source's
@@ -83,6 +85,8 @@ class ModelSettings:
     device: str = "auto"
     dtype: str = "auto"
     trust_remote_code: bool = False
+    base_urls: tuple[str, ...] = ()  # of servers
+    api_key: str | None = field(default=None, repr=False)  # never written anywhere
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from cli.commands import ANSWERS, DRAWING, PROBLEMS, rows
 
 from tamis.engines.scripted import ScriptedEngine
-from tamis.records import Verdict
+from tamis.records import Failure, Verdict
+from tamis.workflows.earlier import Earlier
 
 RUN = Path("runs/math500-script.json")
 SCRIPT = ("--engine", "scripted", "--model-path", "script.json")
@@ -93,6 +95,31 @@ def test_foreign_samples_are_read_under_the_prompt_that_is_given(tamis, elsewher
     assert tamis(*other).code == 1  # what is known is of another prompt
     assert tamis(*other, "--fork").code == 0
     assert len(asked) == 24
+
+
+def test_a_problem_that_cannot_be_read_does_not_stop_the_others(tamis, elsewhere, monkeypatch):
+    read = ScriptedEngine.read
+
+    async def forgetful(self, readings):
+        async for sample in read(self, readings):
+            is_first = "小明" not in sample.text and "1 + 1" in sample.text
+            yield replace(sample, error=Failure("input", "too long")) if is_first or "3" in sample.text else sample
+
+    monkeypatch.setattr(ScriptedEngine, "read", forgetful)
+    ran = tamis("evaluate", "--candidates", elsewhere, *SCRIPT)
+    assert ran.code == 3
+    assert "too long" in ran.err
+    assert len(rows(next(Path().glob("elsewhere_best_*.jsonl")))) == 3
+
+
+def test_an_edited_candidate_loses_its_statistics(tamis, place):
+    candidates = Path(tamis("generate", *DRAWING, "-n", 2).out.strip().split()[-1])
+    candidates.write_text(candidates.read_text(encoding="utf-8").replace("boxed{3}", "boxed{33}"), encoding="utf-8")
+    first = next(Earlier(candidates).drawn())
+    assert [(sample.text, sample.stats is None) for sample in first.samples] == [
+        ("Step 1: 1 + 1 = 2\nThe answer is \\boxed{2}", False),
+        ("\\boxed{33}", True),
+    ]
 
 
 def test_readings_belong_to_one_prompt(tamis, elsewhere, asked):

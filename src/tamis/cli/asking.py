@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from tamis.cli.options import field_names, positive, read_text, share
 from tamis.config import Asking, Drawing, ModelSettings, ScoreSettings
+from tamis.engines import ENGINES
 from tamis.errors import UsageError
 from tamis.records import Sampling
 
@@ -56,7 +57,14 @@ def add_askers(parser: argparse.ArgumentParser) -> None:
     """Other models that judge."""
     group = parser.add_argument_group("judges")
     group.add_argument("--judge-model", metavar="FOLDER|NAME", help="model that gives scores from 0 to 100 (method judge)")
-    group.add_argument("--judge-engine", default="hf", metavar="NAME", help="engine of that model (default: %(default)s)")
+    group.add_argument("--judge-engine", choices=ENGINES, default="hf", help="engine of that model (default: %(default)s)")
+    group.add_argument(
+        "--judge-base-url",
+        action="append",
+        default=[],
+        metavar="URL",
+        help="its server, with --judge-engine http (default: OPENAI_BASE_URL_JUDGE); its key is OPENAI_API_KEY_JUDGE",
+    )
     group.add_argument(
         "--judge-template",
         metavar="TEXT|@FILE",
@@ -86,12 +94,25 @@ def asking(options: argparse.Namespace, itself: ModelSettings | None) -> Asking:
     )
     return Asking(
         itself=itself,
-        judge=model_settings(options, options.judge_model, options.judge_engine),
+        judge=_judge(options),
         reward=model_settings(options, options.reward_model, "hf"),
         judge_template=read_text("--judge-template", options.judge_template) if options.judge_template else None,
         judge_sampling=sampling,
         fork=options.fork,
     )
+
+
+def _judge(options: argparse.Namespace) -> ModelSettings | None:
+    """The judge; a server of its own has a key of its own."""
+    settings = model_settings(options, options.judge_model, options.judge_engine)
+    if settings is None or settings.engine != "http":
+        return settings
+    from tamis.engines.http.settings import setting
+
+    urls = tuple(options.judge_base_url) or tuple(filter(None, [setting("OPENAI_BASE_URL_JUDGE")]))
+    if not urls:  # the same server as the model's
+        return settings
+    return replace(settings, base_urls=urls, api_key=setting("OPENAI_API_KEY_JUDGE"))
 
 
 def check_asked(methods: Iterable[Method], asked: Asking, *, token_stats: bool = True) -> None:
@@ -123,6 +144,8 @@ def model_settings(options: argparse.Namespace, model: str | None, engine: str) 
         device=options.device,
         dtype=options.dtype,
         trust_remote_code=options.trust_remote_code,
+        base_urls=tuple(options.base_url),
+        api_key=options.api_key,
     )
 
 

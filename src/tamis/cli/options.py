@@ -33,6 +33,14 @@ def add_model(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--batch-size", type=_batch_size, default="auto", metavar="N|auto", help="rows decoded together")
     group.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, ... (default: a GPU when there is one)")
     group.add_argument("--dtype", default="auto", help="float32, bfloat16, float16 (default: the checkpoint's)")
+    group.add_argument(
+        "--base-url",
+        action="append",
+        default=[],
+        metavar="URL",
+        help="OpenAI-compatible server of --engine http; several may be given (default: OPENAI_BASE_URL)",
+    )
+    group.add_argument("--api-key", metavar="KEY", help="its key (better: OPENAI_API_KEY, in the environment or in .env)")
     group.add_argument("--trust-remote-code", action="store_true", help="allow code that comes with the checkpoint")
 
 
@@ -140,6 +148,8 @@ def drawing(options: argparse.Namespace, *, default_model: str | None = None) ->
         device=options.device,
         dtype=options.dtype,
         trust_remote_code=options.trust_remote_code,
+        base_urls=tuple(options.base_url),
+        api_key=options.api_key,
         dataset=options.dataset,
         split=options.split,
         limit=options.limit,

@@ -35,6 +35,8 @@ def open_model(settings: ModelSettings, *, token_stats: bool = True, hidden_stat
         token_stats=token_stats,
         hidden_states=hidden_states,
         trust_remote_code=settings.trust_remote_code,
+        base_urls=settings.base_urls,
+        api_key=settings.api_key,
     )
 
 
