@@ -77,7 +77,7 @@ class SampleReader:
         stats, vocab_size = sample.stats, self._forward.vocab_size
         if any(isinstance(part, Image) for part in sample.parts):
             return "the hf engine reads no images"
-        if stats is not None and stats.vocab_size == vocab_size and self._text.text(stats.ids.tolist()) == sample.text:
+        if stats is not None and stats.vocab_size == vocab_size and self._is_said(stats.ids, sample.text):
             text = _Text(sample, stats.ids, stats.starts)
         else:
             ids = self._loaded.tokenizer(sample.text, add_special_tokens=False, verbose=False).input_ids
@@ -89,6 +89,10 @@ class SampleReader:
         if len(text.ids) and not 0 <= text.ids.min() <= text.ids.max() < vocab_size:
             return f"token {int(text.ids.max())} is none of the model's {vocab_size}"
         return text
+
+    def _is_said(self, ids: NDArray[np.int32], text: str) -> bool:
+        """Whether token ids are this tokenizer's for a text; the last of them may reach into a stop string."""
+        return self._text.text(ids.tolist()).startswith(text)
 
     def _samples(self, texts: Sequence[_Text], prompt_length: int, last: Tensor, hidden: Sequence[Tensor]) -> list[Sample]:
         """The samples of the states (B, Q, d) of their rows."""
