@@ -13,7 +13,7 @@ from tamis.cli.tables import print_bad_rows
 from tamis.errors import EXIT_DONE, EXIT_INCOMPLETE, UsageError
 from tamis.export import FORMATS, Taking
 
-EXAMPLE = """tamis generate --model-path embedded --dataset demo --limit 20 --temperature 0.7 --run try
+EXAMPLE = """tamis generate --model-path embedded --dataset demo --limit 20 --temperature 1 --max-tokens 160 --run try
   tamis export try --format trl-dpo --output pairs.jsonl"""
 
 
@@ -74,5 +74,5 @@ def _scorer(method: str | None) -> str | None:
 
 def _advice(options: argparse.Namespace) -> str:
     if options.method is None:
-        return ": without --method the problems need reference answers"
+        return ": without --method problems need reference answers, and pairs need a right and a wrong sample of one problem"
     return f": if scores are missing, run tamis score {options.samples} --method {options.method}"
