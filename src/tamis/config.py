@@ -29,13 +29,10 @@ class AdaptiveSampling:
 
 
 @dataclass(frozen=True, slots=True)
-class Drawing:
-    """All that decides which samples are drawn, and where they are kept."""
+class ModelSettings:
+    """Which model, on which engine, in which numbers."""
 
-    model: str  # local folder, hub name, or "embedded"
-    dataset: str
-    sampling: Sampling
-    prompt: PromptTemplate = field(default_factory=PromptTemplate)
+    model: str  # local folder, hub name, "embedded", or its name on a server
     engine: str = "hf"
     batch_size: int | Literal["auto"] = "auto"
     device: str = "auto"
@@ -43,6 +40,15 @@ class Drawing:
     trust_remote_code: bool = False
     base_urls: tuple[str, ...] = ()  # of servers
     api_key: str | None = field(default=None, repr=False)  # never written anywhere
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drawing(ModelSettings):
+    """All that decides which samples are drawn, and where they are kept."""
+
+    dataset: str
+    sampling: Sampling
+    prompt: PromptTemplate = field(default_factory=PromptTemplate)
     split: str = "test"
     limit: int | None = None
     fields: Mapping[str, str] = field(default_factory=dict)  # our name (question, answer, id) -> the source's
@@ -73,20 +79,6 @@ class Choosing:
     scores: ScoreSettings = field(default_factory=ScoreSettings)
     seed: int = 0
     key_steps: bool = False  # say of the chosen sample which steps decide
-
-
-@dataclass(frozen=True, slots=True)
-class ModelSettings:
-    """Which model, on which engine, in which numbers."""
-
-    model: str
-    engine: str = "hf"
-    batch_size: int | Literal["auto"] = "auto"
-    device: str = "auto"
-    dtype: str = "auto"
-    trust_remote_code: bool = False
-    base_urls: tuple[str, ...] = ()  # of servers
-    api_key: str | None = field(default=None, repr=False)  # never written anywhere
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from tamis.cli.options import field_names, positive, read_text, share
+from tamis.cli.options import field_names, model_fields, positive, read_text, share
 from tamis.config import Asking, Drawing, ModelSettings, ScoreSettings
 from tamis.engines import ENGINES
 from tamis.errors import UsageError
@@ -131,24 +131,6 @@ def check_asked(methods: Iterable[Method], asked: Asking, *, token_stats: bool =
             raise UsageError(f"the method {method.name} needs token statistics", "Leave --token-stats none out")
 
 
-def model_settings(options: argparse.Namespace, model: str | None, engine: str) -> ModelSettings | None:
-    """A model on the device of the options."""
-    if model is None:
-        return None
-    if model.startswith(("/", ".", "~")) and not Path(model).expanduser().exists():
-        raise UsageError(f"no such model: {model}", "Check the path")
-    return ModelSettings(
-        model=model,
-        engine=engine,
-        batch_size=options.batch_size,
-        device=options.device,
-        dtype=options.dtype,
-        trust_remote_code=options.trust_remote_code,
-        base_urls=tuple(options.base_url),
-        api_key=options.api_key,
-    )
-
-
 def add_samples(parser: argparse.ArgumentParser, *names: str, required: bool) -> None:
     """Samples made earlier."""
     group = parser.add_argument_group("samples made earlier")
@@ -168,6 +150,19 @@ def sample_fields(options: argparse.Namespace) -> dict[str, str]:
     """The source's own column names, by role."""
     named = {"samples": options.samples_field, "text": options.text_field}
     return {**field_names(options), **{role: name for role, name in named.items() if name}}
+
+
+def model_settings(options: argparse.Namespace, model: str | None, engine: str) -> ModelSettings | None:
+    """A model that is asked, on the device of the options; None where none is named.
+
+    Raises:
+        UsageError: Its path does not exist.
+    """
+    if model is None:
+        return None
+    if model.startswith(("/", ".", "~")) and not Path(model).expanduser().exists():
+        raise UsageError(f"no such model: {model}", "Check the path")
+    return ModelSettings(**model_fields(options, model, engine))
 
 
 def itself(options: argparse.Namespace, drawing: Drawing | None) -> ModelSettings | None:

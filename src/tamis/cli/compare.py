@@ -116,12 +116,11 @@ def _draw(options: argparse.Namespace, methods: list[Method]) -> tuple[Compared,
     from tamis.workflows.comparing import compare_pools, needs_of
     from tamis.workflows.demonstrating import session_facts
     from tamis.workflows.drawing import Session
-    from tamis.workflows.models import model_of
     from tamis.workflows.scoring import scored_pools
 
     needs = needs_of(methods)
     config = replace(drawing_config(options), hidden_states=HIDDEN_STATES in needs)
-    asked = asking.asking(options, model_of(config))
+    asked = asking.asking(options, config)
     named = [method for method in methods if method.name in options.method.split(",")]
     asking.check_asked(named, asked, token_stats=config.token_stats != "none")
     session = Session(config)

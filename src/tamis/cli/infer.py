@@ -28,7 +28,6 @@ def run(options: argparse.Namespace) -> int:
     from tamis.select import find_method
     from tamis.workflows.best_of_n import infer, needs_of_choice, result_files
     from tamis.workflows.drawing import Session
-    from tamis.workflows.models import model_of
 
     chosen = choosing(options)
     needs = needs_of_choice(chosen)
@@ -37,7 +36,7 @@ def run(options: argparse.Namespace) -> int:
         raise UsageError(f"{what} needs token statistics", "Leave --token-stats none out")
     drawing.check_output(options)
     config = replace(drawing_config(options), hidden_states=HIDDEN_STATES in needs)
-    asked = asking.asking(options, model_of(config))
+    asked = asking.asking(options, config)
     asking.check_asked([find_method(chosen.method)], asked)
     session = Session(config)
     candidates, best = result_files(session, options.output_dir, chosen)

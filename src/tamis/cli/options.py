@@ -7,7 +7,7 @@ import math
 import re
 from dataclasses import replace
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 from tamis.config import AdaptiveRule, AdaptiveSampling, Drawing
 from tamis.engines import ENGINES
@@ -133,6 +133,20 @@ def add_run(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--dry-run", action="store_true", help="check all inputs, show the first prompt, draw nothing")
 
 
+def model_fields(options: argparse.Namespace, model: str, engine: str) -> dict[str, Any]:
+    """The fields of `ModelSettings`: a model on the device, in the numbers and at the servers that the options name."""
+    return {
+        "model": model,
+        "engine": engine,
+        "batch_size": options.batch_size,
+        "device": options.device,
+        "dtype": options.dtype,
+        "trust_remote_code": options.trust_remote_code,
+        "base_urls": tuple(options.base_url),
+        "api_key": options.api_key,
+    }
+
+
 def drawing(options: argparse.Namespace, *, default_model: str | None = None) -> Drawing:
     """The configuration of a command that draws samples."""
     model = options.model_path or default_model
@@ -142,14 +156,7 @@ def drawing(options: argparse.Namespace, *, default_model: str | None = None) ->
         )
     adaptive = _adaptive(options)
     return Drawing(
-        model=model,
-        engine=options.engine,
-        batch_size=options.batch_size,
-        device=options.device,
-        dtype=options.dtype,
-        trust_remote_code=options.trust_remote_code,
-        base_urls=tuple(options.base_url),
-        api_key=options.api_key,
+        **model_fields(options, model, options.engine),
         dataset=options.dataset,
         split=options.split,
         limit=options.limit,

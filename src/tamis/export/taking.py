@@ -9,7 +9,7 @@ from itertools import takewhile
 
 from tamis.errors import UsageError
 from tamis.records import Grade, Pool, Sample
-from tamis.score import missing_reason
+from tamis.score import why_unscored
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,5 +114,5 @@ def _score(pool: Pool, position: int, taking: Taking) -> tuple[float | None, str
         return (None, grade.reason or "undefined") if grade.correct is None else (float(grade.correct), None)
     score = pool.scores[taking.scorer][position]
     if score is None or not math.isfinite(score):
-        return None, missing_reason(pool.samples[position], taking.scorer) or "undefined"
+        return None, why_unscored(pool.samples[position], taking.scorer)
     return score, None

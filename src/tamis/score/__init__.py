@@ -1,7 +1,16 @@
 """Samples -> scores: each scorer a pure function, one file a family."""
 
 from tamis.config import ScoreSettings
-from tamis.score.registry import FREE, HIDDEN_STATES, SCORERS, STATISTICS, Scorer, missing_reason, score_pool, with_scores
+from tamis.score.registry import (
+    FREE,
+    HIDDEN_STATES,
+    SCORERS,
+    STATISTICS,
+    Scorer,
+    score_pool,
+    why_unscored,
+    with_scores,
+)
 
 __all__ = [
     "FREE",
@@ -10,7 +19,7 @@ __all__ = [
     "STATISTICS",
     "ScoreSettings",
     "Scorer",
-    "missing_reason",
     "score_pool",
+    "why_unscored",
     "with_scores",
 ]

@@ -254,6 +254,11 @@ def with_scores(pool: Pool, names: Iterable[str] = FREE, settings: ScoreSettings
     return replace(pool, scores={**pool.scores, **score_pool(pool, names, settings)[0]})
 
 
+def why_unscored(sample: Sample, scorer: str) -> Unscored:
+    """Why a sample has no value of a scorer: what `missing_reason` says, else "undefined" (NaN or infinite)."""
+    return missing_reason(sample, scorer) or "undefined"
+
+
 def missing_reason(sample: Sample, scorer: str) -> Unscored | None:
     """Why a scorer cannot score a sample; None: it can, though the value may still be undefined.
 

@@ -21,7 +21,7 @@ from tamis.config import Asking, Choosing
 from tamis.errors import UsageError
 from tamis.grade import Grader
 from tamis.records import Choice, Pool
-from tamis.score import STATISTICS, missing_reason
+from tamis.score import STATISTICS, why_unscored
 from tamis.score.steps import score_norm
 from tamis.select import Method, choose, find_method
 from tamis.sources import BadRow
@@ -166,7 +166,7 @@ def _why_not(pool: Pool, method: Method) -> str | None:
         return None
     if any(value is not None for value in pool.scores[method.scorer]):
         return None
-    return next(missing_reason(sample, method.scorer) or "undefined" for sample in pool.samples if sample.text)
+    return next(why_unscored(sample, method.scorer) for sample in pool.samples if sample.text)
 
 
 NOBODY_ASKED = {

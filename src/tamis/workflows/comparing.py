@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from tamis.grade import Grader
 from tamis.records import Choice, Pool
-from tamis.score import ScoreSettings, missing_reason
+from tamis.score import ScoreSettings, why_unscored
 from tamis.select import FREE, METHODS, Method, choose, find_method
 from tamis.summarise import Comparer, Comparison
 from tamis.workflows.best_of_n import GROUPS
@@ -58,7 +58,7 @@ async def compare_pools(
             comparer.add(judged)
             for name, reasons in missing.items():
                 values = zip(judged.samples, judged.scores[name], strict=True)
-                reasons.update(missing_reason(sample, name) or "undefined" for sample, value in values if value is None)
+                reasons.update(why_unscored(sample, name) for sample, value in values if value is None)
             _keep_if_telling(shown, judged)
     choices = {pool.problem.id: [choose(pool, method) for method in methods if _can_choose(pool, method)] for pool in shown}
     comparison = await asyncio.to_thread(comparer.result, seed=seed)

@@ -24,7 +24,7 @@ from tamis.sample import LazyEngine, Progress, pools, sample_in_order
 from tamis.sources import BUILT_IN, BadRow, dataset_digest, read_problems
 from tamis.store import RunFolder, read_run_file
 from tamis.workflows.adapting import Adapting, Spent, adaptive_identity
-from tamis.workflows.models import model_digest, model_name, model_of, model_path, open_model
+from tamis.workflows.models import model_digest, model_name, model_path, open_model
 
 _SAMPLES_IN_FLIGHT = 1024  # one long answer holds back those after it; the batch must not run dry meanwhile
 
@@ -94,7 +94,7 @@ class Session:
 
     def _open_engine(self) -> Engine:
         config = self.config
-        engine = open_model(model_of(config), token_stats=config.token_stats != "none", hidden_states=config.hidden_states)
+        engine = open_model(config, token_stats=config.token_stats != "none", hidden_states=config.hidden_states)
         if self._resumed is not None:
             try:
                 _check_numerics(self._resumed, engine.describe())

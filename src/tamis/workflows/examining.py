@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from tamis.grade import Grader
 from tamis.records import Pool
-from tamis.score import ScoreSettings, missing_reason, with_scores
+from tamis.score import ScoreSettings, why_unscored, with_scores
 
 Item = TypeVar("Item")
 
@@ -32,5 +32,5 @@ def score_cells(pool: Pool, scorers: Iterable[str], position: int) -> dict[str, 
     """What a row says of one sample: its scores, and for each that is missing the reason."""
     values = {name: pool.scores[name][position] for name in scorers}
     sample = pool.samples[position]
-    unscored = {name: missing_reason(sample, name) or "undefined" for name, value in values.items() if value is None}
+    unscored = {name: why_unscored(sample, name) for name, value in values.items() if value is None}
     return {"scores": values} | ({"unscored": unscored} if unscored else {})

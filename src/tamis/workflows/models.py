@@ -4,20 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import fields
 from pathlib import Path
 
-from tamis.config import EMBEDDED, Drawing, ModelSettings
+from tamis.config import EMBEDDED, ModelSettings
 from tamis.demo import MODEL_FOLDER
 from tamis.engines import open_engine
 from tamis.engines.base import Engine
 
 _DIGEST_EDGE = 1 << 20  # bytes of each end of a weights file that enter the model's digest
-
-
-def model_of(config: Drawing) -> ModelSettings:
-    """The model that draws."""
-    return ModelSettings(**{field.name: getattr(config, field.name) for field in fields(ModelSettings)})
 
 
 def open_model(settings: ModelSettings, *, token_stats: bool = True, hidden_states: bool = False) -> Engine:
