@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tamis.sources import read_problems, read_samples
     from tamis.store import RunFolder
     from tamis.summarise import compare
+    from tamis.workflows.summarising import summarise
 
 _HOMES = {
     "Choice": "records",
@@ -33,6 +34,7 @@ _HOMES = {
     "open_engine": "engines",
     "read_problems": "sources",
     "read_samples": "sources",
+    "summarise": "",
 }
 
 __all__ = [
@@ -50,12 +52,15 @@ __all__ = [
     "open_engine",
     "read_problems",
     "read_samples",
+    "summarise",
 ]
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'tamis' has no attribute {name!r}")
+    if not _HOMES[name]:  # a room that can be called
+        return import_module(f"tamis.{name}")
     return getattr(import_module(f"tamis.{_HOMES[name]}"), name)
 
 

@@ -10,8 +10,8 @@ from typing import Literal
 from tamis.prompts import PromptTemplate
 from tamis.records import Sampling
 
-EMBEDDED = "embedded"
-"""The name of the model that ships with Tamis."""
+EMBEDDED, EMBEDDED_VISION = "embedded", "embedded-vision"
+"""The names of the models that ship with Tamis."""
 
 TokenStatsMode = Literal["full", "none"]
 
@@ -38,7 +38,9 @@ class ModelSettings:
     device: str = "auto"
     dtype: str = "auto"
     trust_remote_code: bool = False
+    tensor_parallel: int = 1  # devices that the vllm engine spreads the model over
     base_urls: tuple[str, ...] = ()  # of servers
+    max_rps: float | None = None  # requests a second that they are sent together; None: no limit
     api_key: str | None = field(default=None, repr=False)  # never written anywhere
 
 
@@ -58,6 +60,7 @@ class Drawing(ModelSettings):
     token_stats: TokenStatsMode = "full"
     hidden_states: bool = False  # take the chains of embedding too
     adaptive: AdaptiveSampling | None = None
+    workers: int = 0  # on a Ray cluster, each of which holds the model; 0: it is held by this process
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,3 +94,42 @@ class Asking:
     judge_template: str | None = None  # None: our own
     judge_sampling: Sampling = field(default_factory=lambda: Sampling(temperature=0.7, max_tokens=512))
     fork: bool = False
+
+
+Strategy = Literal["random", "grid", "adaptive"]
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """One cell of a grid: a prompt and a way to sample ("arm" as of bandits)."""
+
+    prompt_key: str
+    temperature: float
+    top_p: float
+    top_k: int  # 0 is off
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rejecting:
+    """Rejection sampling: which candidates are drawn for each image, who judges them, and which are kept."""
+
+    generator: ModelSettings
+    judge: ModelSettings
+    prompts: Mapping[str, str]  # key -> what is asked about an image
+    grading_template: str  # see `score.grading`
+    arms: tuple[Arm, ...]  # the whole grid
+    num_candidates: int  # an image, at most
+    output_dir: Path
+    strategy: Strategy = "random"  # see `sample.strategies`
+    threshold: float = 80.0  # the score, 0 to 100, from which on the best candidate is accepted
+    stop_early: bool = False  # candidates one after another, until one reaches the threshold
+    max_tokens: int = 1024
+    judge_max_tokens: int = 2048
+    judge_temperature: float = 0.0
+    seed: int = 0
+    resume: bool = False  # refuse to start afresh where there is nothing to resume
+    fork: bool = False
+    retry_failed: bool = False  # ask the judge again about what it gave no score; failures are owed anyway
+    rejudge: bool = False  # draw nothing: judge what is there, by another judge or template if these are others
+    extend_truncated: bool = False  # draw again, under a larger `max_tokens`, what was cut off
+    max_in_flight: int = 256  # images

@@ -46,6 +46,7 @@ class MissingExtra(UsageError):
 
     def __init__(self, what: str, extra: str) -> None:
         super().__init__(f"{what} needs packages that are not installed", f"Run: pip install 'tamis[{extra}]'")
+        self.args = (what, extra)  # by which another process makes it anew
 
 
 class InputError(TamisError):

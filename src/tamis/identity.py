@@ -28,13 +28,24 @@ def content_id(prompt: str, messages: tuple[Message, ...] = (), images: tuple[st
 def sample_keys(problem_id: str, prompt: Prompt, sampling: Sampling, indices: Iterable[int]) -> list[str]:
     """The names of draws, for ever: 16 hex digits of problem, prompt, sampling (seed included, `n` not) and index."""
     messages = [(m.role, m.content) for m in prompt.messages]
-    base = _digest(problem_id, messages, list(prompt.images), prompt.raw, sampling.to_json())
+    schema = [] if prompt.schema is None else [prompt.schema]
+    base = _digest(problem_id, messages, list(prompt.images), prompt.raw, sampling.to_json(), *schema)
     return [hashlib.blake2b(base + index.to_bytes(4), digest_size=8).hexdigest() for index in indices]
 
 
 def sample_seed(run_seed: int, problem_id: str, index: int) -> int:
     """The seed of one sample (63 bits): of the run, the problem and the index alone, never of order or batch."""
     return int.from_bytes(_digest("seed", run_seed, problem_id, index)) >> 1
+
+
+def seed_of(key: str) -> int:
+    """The seed of one sample (63 bits) where those of a problem differ in prompt or sampling: of its key alone."""
+    return int.from_bytes(_digest("seed", key)) >> 1
+
+
+def lot(*values: Any) -> int:
+    """A number (64 bits) to decide by where nothing else does: of these values alone."""
+    return int.from_bytes(_digest("lot", *values))
 
 
 def text_key(sample: Sample) -> str:

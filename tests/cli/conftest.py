@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from cli.commands import ANSWERS, PROBLEMS, Ran
+from cli.rejection import grader, images, seer  # noqa: F401 fixtures
 
 from tamis.cli import main
 

@@ -234,7 +234,7 @@ def test_a_watch_reaches_the_engine_and_cuts(tmp_path):
     assert min(reasons["cut"], reasons["stop"]) > 3
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(data=st.data())
 def test_the_samples_needed_never_depend_on_how_the_run_went(tmp_path_factory, data):
     """Order, concurrency, delays, faults, kills and torn files: at the end the same pools, and nothing drawn beyond them."""

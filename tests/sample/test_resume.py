@@ -126,7 +126,7 @@ def test_a_process_killed_again_and_again(tmp_path, how):
     assert (broken / "tokens.bin").stat().st_size == (tmp_path / "unbroken" / "tokens.bin").stat().st_size
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(data=st.data())
 def test_what_is_drawn_never_depends_on_how_the_run_went(tmp_path_factory, data):
     """Order, concurrency, delays, faults, early ends and torn files change neither texts nor seeds nor statistics."""

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tamis.records import STATISTICS, Failure, Pool, Problem, Sample, Sampling, TokenStats
@@ -150,7 +150,6 @@ def test_deepconf_window_is_one_for_the_whole_problem():
     assert fixed["deepconf-lowest"][0] == pytest.approx(fixed["deepconf"][0])
 
 
-@settings(deadline=None)
 @given(st.lists(st.floats(0, 30), min_size=1, max_size=80), st.integers(1, 90))
 def test_group_scores_lie_between_the_tokens(values, window):
     values = np.array(values)

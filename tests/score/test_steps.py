@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tamis.score.keysteps import answer_step, key_steps
@@ -14,7 +14,6 @@ TEXTS = st.text(st.sampled_from("ab 3.\n\t#*Step步骤。")) | st.lists(
 ).map("".join)
 
 
-@settings(deadline=None)
 @given(TEXTS)
 def test_steps_partition_the_text(text):
     steps = split_steps(text)
@@ -47,7 +46,6 @@ def test_hostile_white_space_ends():
     assert len(split_steps((blank + "first\n") * 3 + "\n" * 200_000 + "#" * 200_000 + blank)) == 2
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(0, 400), max_size=30).map(sorted), TEXTS)
 def test_tokens_fall_into_steps_in_order(starts, text):
     ids = step_ids(np.array(starts, dtype=np.int32), split_steps(text))
@@ -80,7 +78,6 @@ def test_answer_step():
     assert answer_step("", []) is None
 
 
-@settings(deadline=None)
 @given(st.lists(st.floats(-1e3, 1e3), max_size=12))
 def test_zscores(values):
     z = np.array(zscores(values))

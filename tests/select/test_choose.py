@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pools import make_pool
 
@@ -36,7 +36,6 @@ def arrays(clusters, scores):
 # --- rules -----------------------------------------------------------------------------------------------------------
 
 
-@settings(deadline=None)
 @given(POOLS, st.sampled_from(sorted(VOTES)), st.randoms())
 def test_order_of_samples_matters_only_in_ties(pool, rule, random):
     """With distinct scores (ranks are then fixed) a vote takes the same sample in whatever order they come."""
@@ -48,7 +47,6 @@ def test_order_of_samples_matters_only_in_ties(pool, rule, random):
     assert (shuffled[again] if again >= 0 else -1) == taken
 
 
-@settings(deadline=None)
 @given(POOLS, st.randoms())
 def test_majority_is_the_largest_cluster_and_the_first_of_equals(pool, random):
     clusters = pool[0]
@@ -65,7 +63,6 @@ def test_majority_is_the_largest_cluster_and_the_first_of_equals(pool, random):
         assert clusters[int(votes.majority(np.array([clusters])).index[0])] == largest[0]
 
 
-@settings(deadline=None)
 @given(POOLS)
 def test_borda_of_power_0_is_the_majority_vote(pool):
     clusters, scores = arrays(*pool)
@@ -75,7 +72,6 @@ def test_borda_of_power_0_is_the_majority_vote(pool):
         assert clusters[0, by_rank.index[0]] == clusters[0, plain.index[0]]
 
 
-@settings(deadline=None)
 @given(POOLS)
 def test_borda_of_a_large_power_is_best_of_n(pool):
     clusters, scores = arrays(*pool)
@@ -83,7 +79,6 @@ def test_borda_of_a_large_power_is_best_of_n(pool):
     assert taken == (best if (clusters >= 0).any() else -1)
 
 
-@settings(deadline=None)
 @given(POOLS, st.floats(0, 5))
 def test_a_constant_score_gives_the_first_answer(pool, constant):
     clusters = pool[0]
@@ -93,7 +88,6 @@ def test_a_constant_score_gives_the_first_answer(pool, constant):
     assert votes.best_of_n(*arrays(clusters, [None] * len(clusters))).index[0] == first
 
 
-@settings(deadline=None)
 @given(POOLS)
 def test_best_of_n_takes_the_best_answer(pool):
     clusters, scores = arrays(*pool)
@@ -102,7 +96,6 @@ def test_best_of_n_takes_the_best_answer(pool):
     assert taken == min(allowed, key=lambda i: (-scores[0, i], i))
 
 
-@settings(deadline=None)
 @given(st.lists(sized_pools(4), min_size=1, max_size=6), st.sampled_from(sorted(VOTES)))
 def test_rows_do_not_see_each_other(pools, rule):
     clusters = np.concatenate([arrays(*pool)[0] for pool in pools])
@@ -202,7 +195,6 @@ def test_registry():
     assert best_by("gini") == METHODS["gini"]
 
 
-@settings(deadline=None)
 @given(POOLS, st.sampled_from(sorted(METHODS)))
 def test_every_method_takes_an_answer_where_there_is_one(pool, name):
     clusters, scores = pool

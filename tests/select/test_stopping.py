@@ -69,7 +69,7 @@ pools = st.integers(1, 24).flatmap(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(pools, min_size=1, max_size=4), st.sampled_from(sorted(RULES)))
 def test_a_rule_stops_where_its_replay_stops_and_is_done_nowhere_before(drawn, name):
     rule, num = RULES[name], min(len(clusters) for clusters, _ in drawn)

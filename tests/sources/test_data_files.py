@@ -12,7 +12,7 @@ from contextlib import suppress
 from decimal import Decimal
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tamis.errors import InputError, MissingExtra
@@ -183,7 +183,6 @@ def test_csv_resumes_right_after_a_broken_record(tmp_path):
 cell = st.text(st.characters(codec="utf-8", exclude_characters="\r\x00"), max_size=20)
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(cell.filter(bool), cell, cell), max_size=8), st.sampled_from([",", "\t"]))
 def test_csv_round_trip(tmp_path_factory, rows, delimiter):
     text = io.StringIO()
@@ -201,7 +200,6 @@ json_values = st.recursive(
 )
 
 
-@settings(deadline=None)
 @given(st.lists(st.dictionaries(cell, json_values, max_size=4), max_size=5), st.booleans())
 def test_jsonl_round_trip(tmp_path_factory, rows, ascii_only):
     path = tmp_path_factory.mktemp("jsonl") / "rows.jsonl"
@@ -209,7 +207,6 @@ def test_jsonl_round_trip(tmp_path_factory, rows, ascii_only):
     assert values(path) == rows
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=300))
 def test_no_bytes_can_break_a_reader(tmp_path_factory, content):
     folder = tmp_path_factory.mktemp("bytes")

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tamis.errors import InputError, UsageError
 from tamis.identity import content_id
 from tamis.records import Message
-from tamis.sources import read_problems
+from tamis.sources import Ids, read_problems
 
 
 def write(folder, *rows, name="rows.jsonl"):
@@ -173,7 +173,6 @@ row = question.map(lambda text: {"problem": text, "answer": f"of {text}", "note"
 )
 
 
-@settings(deadline=None)
 @given(st.lists(row, min_size=1, max_size=12), st.randoms(use_true_random=False))
 def test_order_never_changes_the_problems(tmp_path_factory, rows, random):
     folder = tmp_path_factory.mktemp("order")
@@ -186,7 +185,6 @@ def test_order_never_changes_the_problems(tmp_path_factory, rows, random):
     assert results[0] == results[1]
 
 
-@settings(deadline=None)
 @given(st.lists(row, min_size=1, max_size=8), st.lists(row, max_size=8))
 def test_more_rows_never_change_the_earlier_ones(tmp_path_factory, rows, more):
     folder = tmp_path_factory.mktemp("more")
@@ -355,3 +353,16 @@ def test_misuse(tmp_path):
         read(path, limit=0)
     with pytest.raises(UsageError, match=r"unknown field role 'reference'\. Use one of: question, answer, id, images"):
         read(path, fields={"reference": "gold"})
+
+
+@pytest.mark.parametrize("repeated", [False, True])
+def test_a_second_walk_gives_the_same_without_telling_ids_apart(tmp_path, monkeypatch, repeated):
+    rows = ['{"question": "a"}', '{"question": "b"}', '{"id": "x", "question": "c"}'] + ['{"question": "a"}'] * repeated
+    (tmp_path / "p.jsonl").write_text("\n".join(rows))
+    ids = Ids()
+    first = list(read_problems(str(tmp_path / "p.jsonl"), bad_rows=[], ids=ids))
+    assert len({problem.id for problem in first}) == len(rows)
+    assert ids.are_distinct == (not repeated)
+    if not repeated:
+        monkeypatch.setattr("tamis.sources.problems.Seen.add", None)  # nothing is kept
+    assert list(read_problems(str(tmp_path / "p.jsonl"), bad_rows=[], ids=ids)) == first

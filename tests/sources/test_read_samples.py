@@ -8,7 +8,7 @@ from collections import Counter
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tamis.errors import InputError, UsageError
@@ -221,7 +221,6 @@ def test_damaged_candidates_are_read_as_anybodys(tmp_path):
 # --- order ---------------------------------------------------------------------------------------------------------
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.sampled_from("abc丁"), st.text(max_size=3)), min_size=1, max_size=15),
     st.randoms(use_true_random=False),

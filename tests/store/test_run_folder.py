@@ -346,12 +346,21 @@ def test_another_configuration_is_refused_and_the_difference_shown(tmp_path):
 
 def test_long_values_are_shown_where_they_part(tmp_path):
     RunFolder.open(tmp_path, {"template": "x" * 500 + "\nA " + "y" * 500}).close()
+    (tmp_path / "samples.jsonl").write_bytes(b"{}\n")
     with pytest.raises(RunFolderError) as caught:
         RunFolder.open(tmp_path, {"template": "x" * 500 + "\nB " + "y" * 500})
     assert "\n" not in caught.value.message
     assert "xxx\\nA yyy" in caught.value.message
     assert "xxx\\nB yyy" in caught.value.message
     assert len(caught.value.message) < 400
+
+
+def test_a_folder_in_which_nothing_was_kept_is_anybodys(tmp_path):
+    RunFolder.open(tmp_path, {"model": "tpyo"}).close()
+    build(tmp_path)
+    assert RunFolder.read(tmp_path).num_finished == 6
+    with pytest.raises(RunFolderError):
+        RunFolder.open(tmp_path, {"model": "tpyo"})
 
 
 def test_a_fork_begins_beside_and_is_resumed_by_the_same_command(tmp_path):

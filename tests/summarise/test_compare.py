@@ -191,6 +191,15 @@ def test_health_warnings():
     warning, failed = health_warnings(Health(100, 3, 0, 0, 1))
     assert "3.0% of the samples were cut" in warning
     assert "1 of 100 samples failed" in failed
+    assert health_warnings(Health(9, 0, 0, 0, 0, {"seed": 4})) == [
+        "4 of 9 samples were drawn without seed, which the server refuses"
+    ]
+
+
+def test_what_samples_were_drawn_without_is_counted():
+    pool = make_pool([0, 0, 1])
+    samples = tuple(replace(s, unsent=("seed", "top_p")[: s.index]) for s in pool.samples)
+    assert compare([replace(pool, samples=samples)], NAMES).health.unsent == {"seed": 2, "top_p": 1}
 
 
 # --- curves ----------------------------------------------------------------------------------------------------------
@@ -200,7 +209,7 @@ def test_curve_sizes():
     assert [curve_sizes(n) for n in (0, 1, 2, 6, 8)] == [[], [1], [1, 2], [1, 2, 4, 6], [1, 2, 4, 8]]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     st.lists(st.integers(-1, 3), min_size=2, max_size=6),
     st.randoms(),

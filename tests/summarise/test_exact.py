@@ -25,7 +25,6 @@ def subsets(n):
         yield k, [list(s) for s in combinations(range(n), k)]
 
 
-@settings(deadline=None)
 @given(POOLS)
 def test_best_of_n(pool):
     clusters, scores, correct = (np.array(part) for part in pool)
@@ -39,7 +38,6 @@ def test_best_of_n(pool):
         assert metrics.best_of_n_at(ranks, correct.astype(float), [k])[0] == pytest.approx(np.mean(brute))
 
 
-@settings(deadline=None)
 @given(POOLS)
 def test_majority(pool):
     clusters, _, correct = (np.array(part) for part in pool)
@@ -55,7 +53,6 @@ def test_majority(pool):
         assert metrics.majority_at(clusters, correct.astype(float), [k])[0] == pytest.approx(np.mean(brute))
 
 
-@settings(deadline=None)
 @given(POOLS)
 def test_pass_at_k(pool):
     correct = np.array(pool[2])
@@ -69,7 +66,6 @@ def test_pass_at_k(pool):
     assert values[0] == pytest.approx(c / n)
 
 
-@settings(deadline=None)
 @given(st.integers(1, 300).flatmap(lambda n: st.tuples(st.just(n), st.integers(0, n))))
 def test_pass_at_k_grows_with_k(counts):
     values = [metrics.pass_at_k(*counts, k) for k in range(1, counts[0] + 1)]
@@ -94,7 +90,6 @@ def test_undefined_numbers_are_refused(n, c, k):
 # --- intervals and calibration ----------------------------------------------------------------------------------------
 
 
-@settings(deadline=None)
 @given(st.integers(1, 2000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
 def test_wilson_contains_the_estimate(counts):
     interval = intervals.wilson(*counts)
@@ -102,7 +97,6 @@ def test_wilson_contains_the_estimate(counts):
     assert interval.low < interval.high
 
 
-@settings(deadline=None)
 @given(st.lists(st.floats(0, 1), max_size=30), st.lists(st.floats(0, 1), min_size=30, max_size=30))
 def test_normal_intervals_contain_the_estimate(values, others):
     values = np.array(values)
@@ -144,7 +138,6 @@ def test_bootstrap_of_rows():
     assert (interval.low, interval.value, interval.high) == (1.0, 1.0, 1.0)
 
 
-@settings(deadline=None)
 @given(POOLS)
 def test_auroc(pool):
     scores, y = np.array(pool[1], dtype=float), np.array(pool[2], dtype=float)
@@ -165,7 +158,7 @@ def test_auroc_within_leaves_out_problems_of_one_class():
     assert calibration.auroc(np.array([-np.inf, 0.0]), np.array([0.0, 1.0])) == 1.0
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(-1, 3), st.booleans()), max_size=30))
 def test_auroc_within_is_the_mean_of_aurocs(rows):
     problem, scores = np.array([r[0] for r in rows], dtype=int), np.array([float(r[1]) for r in rows])

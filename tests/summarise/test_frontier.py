@@ -111,7 +111,7 @@ def test_cheaper_and_as_good_is_named():
     assert frontier_of(mixed, ["self-consistency"]).enough.num_samples == 8  # the same difference on every problem is measured
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(st.integers(0, 1000), st.randoms())
 def test_the_order_of_problems_and_methods_changes_nothing(seed, random):
     pools, names = pools_of(9, gini=1.0, seed=seed, n=4), list(NAMES)

@@ -24,14 +24,14 @@ def minimax(scores, y):
     return np.array(values)[np.searchsorted(levels, scores)]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(rows)
 def test_it_is_the_solution(rows):
     scores, y = arrays(rows)
     assert fit(scores, y)(scores) == pytest.approx(minimax(scores, y))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(rows, st.lists(st.floats(-9, 9), min_size=2, max_size=9), st.randoms())
 def test_it_rises_keeps_the_mean_and_does_not_see_the_order(rows, others, random):
     scores, y = arrays(rows)
@@ -67,7 +67,7 @@ def test_without_another_fold_there_is_nothing_to_calibrate_by():
     assert len(cross_fit(np.empty(0), np.empty(0), np.empty(0, dtype=int))) == 0
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(rows, st.data())
 def test_the_labels_of_a_fold_never_shape_its_own_values(rows, data):
     scores, y = arrays(rows)

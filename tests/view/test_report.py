@@ -107,7 +107,7 @@ def test_hostile_text_stays_text_wherever_it_stands(text):
 anything = st.text(st.characters(), max_size=40)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(title=anything, name=anything, prompt=anything, text=anything, answer=st.none() | anything, stats=st.booleans())
 def test_any_text_gives_a_well_formed_page_that_shows_it(title, name, prompt, text, answer, stats):
     pool = pool_of([text], [answer], prompt=prompt, problem="p", stats=stats)
@@ -122,7 +122,7 @@ def test_any_text_gives_a_well_formed_page_that_shows_it(title, name, prompt, te
 any_number = st.floats(allow_nan=True, allow_infinity=True) | st.floats(0, 1)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.tuples(*[any_number] * 6), max_size=4), st.integers(1, 100), st.lists(any_number, max_size=3))
 def test_any_numbers_give_drawings_that_can_be_drawn(rows, samples, oracle):
     methods = [

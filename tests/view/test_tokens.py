@@ -75,7 +75,7 @@ def test_less_certain_tokens_are_darker_and_the_most_certain_are_plain():
     assert {shade for shade, _ in runs} == {f"u{step}" for step in range(NUM_CLASSES)}
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(st.data())
 def test_any_text_and_any_offsets_give_back_the_cleaned_text(data):
     text = data.draw(st.text(st.characters(), min_size=1, max_size=60))

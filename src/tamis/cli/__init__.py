@@ -16,13 +16,16 @@ COMMANDS = {
     "evaluate": "score candidates drawn earlier and keep the best",
     "score": "add scores to samples that are there: statistics, self-evaluation, judges, rewards",
     "compare": "every method side by side on one pool of samples",
+    "reject": "images, prompts and parameters -> candidates -> a judge -> the best, above a threshold or below",
     "export": "training data from samples that are there: the best ones, or pairs of the best and the worst",
+    "summarise": "accuracy, token lengths and pass@k of each prompt, over any amount of graded generations",
     "grade": "show how one answer was judged against another",
+    "vllm": "a model behind vLLM's HTTP server, with exact token statistics for every engine that asks",
     "doctor": "what works on this machine, and what to install for the rest",
 }
 """Each command and its one line, in the order of the help."""
 
-_ALIASES: dict[str, str] = {}
+_ALIASES = {"summarize": "summarise"}
 
 _USAGE = """\
 usage: tamis COMMAND [OPTIONS]

@@ -13,6 +13,9 @@ EXAMPLE = "tamis doctor"
 
 _EXTRAS = {
     "hf": (("torch", "transformers", "safetensors"), "local models with transformers; the demo"),
+    "vllm": (("vllm",), "local models with vLLM"),
+    "summarise": (("tiktoken", "tokenizers", "polars"), "tamis summarise"),
+    "ray": (("ray",), "--on ray: several machines"),
     "data": (("datasets", "pyarrow", "zstandard"), "hub datasets, Parquet, .zst files"),
 }
 
@@ -32,12 +35,19 @@ def run(options: argparse.Namespace) -> int:
         if missing:
             print(f"{extra:<9} missing: {', '.join(missing)} ({purpose}); run: pip install 'tamis[{extra}]'")
         else:
-            versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in packages)
+            versions = ", ".join(f"{name} {_version(name)}" for name in packages)
             print(f"{extra:<9} ok: {versions} ({purpose})")
     print(f"device    {_device()}")
     print(f"grading   {_grading()}")
     print(f"embedded  {_embedded()}")
     return 0
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:  # vLLM's build for CPUs goes by another name than its package
+        return importlib.metadata.version(f"{package}-cpu")
 
 
 def _memory() -> str:

@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import sys
 from collections.abc import Coroutine
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
@@ -25,6 +26,7 @@ Result = TypeVar("Result")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of a command that draws candidates."""
     shared.add_model(parser)
+    shared.add_cluster(parser)
     shared.add_dataset(parser, DEFAULT_DATASET)
     shared.add_sampling(parser)
     shared.add_adaptive(parser)
@@ -65,7 +67,7 @@ def run_drawing(session: Session, work: Coroutine[Any, Any, Result]) -> Result:
     print(f"run folder: {session.folder.path}", file=sys.stderr)
     try:
         total = 0 if session.config.adaptive else session.num_problems * session.config.sampling.n
-        with ProgressLine(session.progress, total) as line:
+        with ProgressLine(session.progress, total) as line, redirect_stdout(sys.stderr):  # of libraries: stdout is for results
             session.watch = line.follow
             return asyncio.run(work)
     except KeyboardInterrupt:

@@ -27,12 +27,16 @@ def add_model(parser: argparse.ArgumentParser) -> None:
         "--model",
         metavar="FOLDER|NAME",
         default=None,
-        help="local folder or hub name of a causal LM; 'embedded' is the small model that ships with Tamis",
+        help="local folder or hub name of a causal LM; 'embedded' is the small model that ships with Tamis, "
+        "'embedded-vision' the one that reads diagrams",
     )
     group.add_argument("--engine", choices=ENGINES, default="hf", help="what runs the model (default: %(default)s)")
     group.add_argument("--batch-size", type=_batch_size, default="auto", metavar="N|auto", help="rows decoded together")
     group.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, ... (default: a GPU when there is one)")
     group.add_argument("--dtype", default="auto", help="float32, bfloat16, float16 (default: the checkpoint's)")
+    group.add_argument(
+        "--tensor-parallel", type=positive, default=1, metavar="N", help="devices that --engine vllm spreads the model over"
+    )
     group.add_argument(
         "--base-url",
         action="append",
@@ -42,6 +46,23 @@ def add_model(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--api-key", metavar="KEY", help="its key (better: OPENAI_API_KEY, in the environment or in .env)")
     group.add_argument("--trust-remote-code", action="store_true", help="allow code that comes with the checkpoint")
+
+
+def add_cluster(parser: argparse.ArgumentParser) -> None:
+    """Where the model is held."""
+    group = parser.add_argument_group("many machines")
+    add_on(group)
+    group.add_argument("--workers", type=positive, metavar="N", help="with --on ray: workers, each of which holds the model")
+
+
+def add_on(group: argparse._ActionsContainer) -> None:
+    """Where the work is done."""
+    group.add_argument(
+        "--on",
+        choices=("here", "ray"),
+        default="here",
+        help="ray: on the cluster of RAY_ADDRESS, or one of this machine alone (default: %(default)s)",
+    )
 
 
 def add_dataset(parser: argparse.ArgumentParser, default: str) -> None:
@@ -142,6 +163,7 @@ def model_fields(options: argparse.Namespace, model: str, engine: str) -> dict[s
         "device": options.device,
         "dtype": options.dtype,
         "trust_remote_code": options.trust_remote_code,
+        "tensor_parallel": options.tensor_parallel,
         "base_urls": tuple(options.base_url),
         "api_key": options.api_key,
     }
@@ -168,7 +190,16 @@ def drawing(options: argparse.Namespace, *, default_model: str | None = None) ->
         fork=options.fork,
         token_stats=options.token_stats,
         adaptive=adaptive,
+        workers=_workers(options),
     )
+
+
+def _workers(options: argparse.Namespace) -> int:
+    if options.on == "ray" and not options.workers:
+        raise UsageError("--on ray needs --workers", "Say how many: one for each GPU, or for each machine")
+    if options.workers and options.on != "ray":
+        raise UsageError("--workers needs --on ray", "On this machine alone --batch-size says how much is drawn at once")
+    return options.workers or 0
 
 
 def _adaptive(options: argparse.Namespace) -> AdaptiveSampling | None:

@@ -142,9 +142,10 @@ def print_scores(scored: Scored) -> None:
     Console(width=None if sys.stdout.isatty() else _FULL_WIDTH, highlight=False).print(table)
 
 
-def print_bad_rows(bad_rows: Sequence[BadRow]) -> None:
-    """The rows that could not be used, on stderr, one line each."""
+def print_bad_rows(bad_rows: Sequence[BadRow], what: str = "left out", num: int | None = None) -> None:
+    """The rows that could not be used, on stderr, one line each; `what` became of them, and how many they are in all."""
+    num = len(bad_rows) if num is None else num
     for row in bad_rows[:_MAX_BAD_ROWS]:
-        print(f"left out: {row}", file=sys.stderr)
-    if len(bad_rows) > _MAX_BAD_ROWS:
-        print(f"left out: {len(bad_rows) - _MAX_BAD_ROWS} more rows", file=sys.stderr)
+        print(f"{what}: {row}", file=sys.stderr)
+    if num > _MAX_BAD_ROWS:
+        print(f"{what}: {num - _MAX_BAD_ROWS} more rows", file=sys.stderr)

@@ -1,6 +1,13 @@
-"""The embedded model and the built-in problems: the first command needs no download."""
+"""The embedded models and the built-in problems: the first command needs no download."""
 
 from pathlib import Path
 
 MODEL_FOLDER = Path(__file__).parent / "embedded"
+VISION_FOLDER = Path(__file__).parent / "vision"
 PROBLEMS_FILE = Path(__file__).parent / "problems.jsonl"
+
+VISION_PROMPTS = {
+    "netlist": "Write the netlist of this diagram.",
+    "arrows": "List every arrow, one a line, as A -> B.",
+}
+"""What the embedded vision model was taught to be asked."""

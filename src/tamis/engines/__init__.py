@@ -10,7 +10,7 @@ from tamis.errors import UsageError
 if TYPE_CHECKING:
     from tamis.engines.base import Engine
 
-ENGINES = ("hf", "http", "scripted")
+ENGINES = ("hf", "vllm", "http", "scripted")
 
 
 def open_engine(
@@ -25,11 +25,14 @@ def open_engine(
     trust_remote_code: bool = False,
     base_urls: Sequence[str] = (),
     api_key: str | None = None,
+    max_rps: float | None = None,
+    tensor_parallel: int = 1,
 ) -> Engine:
-    """The engine `name` over `model`: a folder or hub name for `hf`, a JSON file of answers for `scripted`.
+    """The engine `name` over `model`: a folder or hub name for `hf` and `vllm`, a JSON file of answers for `scripted`.
 
     For `http` it is the model's name on the servers `base_urls` (none: OPENAI_BASE_URL), which are asked for at most
-    `batch_size` answers at once each (auto: 64) under `api_key` (None: OPENAI_API_KEY).
+    `batch_size` answers at once each (auto: 64) under `api_key` (None: OPENAI_API_KEY),
+    and `max_rps` times a second together (None: no limit).
 
     Raises:
         UsageError: there is no engine of that name, or it cannot do what is asked.
@@ -48,13 +51,28 @@ def open_engine(
             hidden_states=hidden_states,
             trust_remote_code=trust_remote_code,
         )
+    if name == "vllm":
+        from tamis.engines.vllm.engine import VLLMEngine
+
+        return VLLMEngine(
+            model,
+            batch_size=batch_size,
+            device=device,
+            dtype=dtype,
+            token_stats=token_stats,
+            hidden_states=hidden_states,
+            tensor_parallel=tensor_parallel,
+            trust_remote_code=trust_remote_code,
+        )
     if name == "http":
         if hidden_states:
             raise UsageError("servers give no hidden states", "Use --engine hf for the chain of embedding")
         from tamis.engines.http import HTTPEngine
 
         concurrency = 64 if batch_size == "auto" else batch_size
-        return HTTPEngine(model, base_urls=base_urls, api_key=api_key, concurrency=concurrency, token_stats=token_stats)
+        return HTTPEngine(
+            model, base_urls=base_urls, api_key=api_key, concurrency=concurrency, token_stats=token_stats, max_rps=max_rps
+        )
     if name == "scripted":
         from tamis.engines.scripted import ScriptedEngine
 

@@ -27,6 +27,8 @@ Kind = Literal[
     "torn_json",
     "no_choices",
     "duplicate_choices",
+    "hang_midway",
+    "error_midway",
 ]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
@@ -56,6 +58,8 @@ class Faults:
     torn_json: float = 0.0  # half of the body under a right Content-Length
     no_choices: float = 0.0  # JSON without `choices`
     duplicate_choices: float = 0.0  # the first choice comes twice
+    hang_midway: float = 0.0  # half of the body, then nothing until the client leaves
+    error_midway: float = 0.0  # half of a stream, then an event that tells of an error; else that alone under status 200
     seed: int = 0
     latency_s: float = 0.0  # of every request, spread by up to half
     retry_after_s: float = 1.0

@@ -172,15 +172,17 @@ def reply(asked: Asked, choices: list[Said], identity: str) -> dict[str, Any]:
 
 
 def events(asked: Asked, choices: list[Said], identity: str) -> Iterator[bytes]:
-    """The answer as server-sent events, the choices in turns."""
+    """The answer as server-sent events, the choices in turns; what is a second time among them comes again at the end."""
     frame = _frame(asked, identity, "chat.completion.chunk" if asked.chat else "text_completion")
-    longest = max((len(said.text) for said in choices), default=0)
-    for start in range(0, longest + 1, _CHUNK_SIZE):
-        for said in choices:
-            if start <= len(said.text):
-                yield _event(frame | {"choices": [_chunk(asked, said, start)]})
+    firsts = list({said.index: said for said in choices}.values())
+    for group in (firsts, choices[len(firsts) :]):
+        longest = max((len(said.text) for said in group), default=-1)
+        for start in range(0, longest + 1, _CHUNK_SIZE):
+            for said in group:
+                if start <= len(said.text):
+                    yield event(frame | {"choices": [_chunk(asked, said, start)]})
     if asked.usage_in_stream:
-        yield _event(frame | {"choices": [], "usage": _usage(asked, choices)})
+        yield event(frame | {"choices": [], "usage": _usage(asked, choices)})
     yield b"data: [DONE]\n\n"
 
 
@@ -197,7 +199,8 @@ def _chunk(asked: Asked, said: Said, start: int) -> dict[str, Any]:
     }
 
 
-def _event(row: Mapping[str, Any]) -> bytes:
+def event(row: Mapping[str, Any]) -> bytes:
+    """One event of a stream."""
     return b"data: " + dumps(row) + b"\n\n"
 
 
@@ -207,7 +210,7 @@ def _frame(asked: Asked, identity: str, kind: str) -> dict[str, Any]:
 
 def _usage(asked: Asked, choices: list[Said]) -> dict[str, int]:
     num_read = len(asked.prompt) + _TOKENS_PER_IMAGE * len(asked.images)
-    num_written = sum(len(said.text) for said in choices)
+    num_written = sum(len(text) for text in {said.index: said.text for said in choices}.values())
     return {"prompt_tokens": num_read, "completion_tokens": num_written, "total_tokens": num_read + num_written}
 
 

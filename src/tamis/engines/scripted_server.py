@@ -5,6 +5,8 @@
     with ScriptedServer(faults=Faults(limited=0.2, reset=0.1)) as server:  # ... or in a thread of its own
         main(["generate", "--engine", "http", "--base-url", server.base_url, "--model", server.model])
         assert server.counts.by_status[429] > 0
+    with ScriptedServer(rule=lambda asked, seed: netlists[asked.images[0]]) as server:  # a picture by its SHA-256
+        ...
 
 It listens on loopback only, on a free port that it keeps when it is stopped and started again: a server that dies and comes
 back. What it says to one choice depends on the prompt's text and the choice's seed alone; choice i of a request has the
@@ -18,6 +20,7 @@ import asyncio
 import hashlib
 import threading
 from collections import Counter, deque
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, Self
@@ -26,13 +29,14 @@ import orjson
 from aiohttp import web
 
 from tamis.engines.scripted_faults import Faults, error_response, failure_response, json_response, reset
-from tamis.engines.scripted_replies import Asked, BadRequest, Said, dumps, events, read_request, reply
+from tamis.engines.scripted_replies import Asked, BadRequest, Said, dumps, event, events, read_request, reply
 from tamis.engines.scripted_texts import Script, digest, numbers, text_of
 
 __all__ = ["Counts", "Faults", "ScriptedServer", "numbers"]
 
 _MAX_BODY_BYTES = 64 << 20
 _NUM_SLOW_PIECES = 5
+_FAILED = {"error": {"message": "The model crashed.", "type": "server_error", "param": None, "code": None}}
 
 
 @dataclass(slots=True)
@@ -55,17 +59,32 @@ class ScriptedServer:
         model: The one model that it has.
         port: 0 until it was started.
         counts: What was asked so far.
+        faults: How it fails; may be changed while it runs.
     """
 
     def __init__(
-        self, script: Script = numbers, *, faults: Faults | None = None, key: str | None = None, model: str = "scripted"
+        self,
+        script: Script = numbers,
+        *,
+        rule: Callable[[Asked, int], str] | None = None,
+        faults: Faults | None = None,
+        key: str | None = None,
+        model: str = "scripted",
     ) -> None:
-        """Prepare the script; `key`, if any, is what clients must present (401 otherwise)."""
+        """Prepare what is said.
+
+        Args:
+            script: What is said to a prompt's text under a seed.
+            rule: Instead of the script: what is said to a whole request, which names its images too.
+            faults: How it fails.
+            key: What clients must present (401 otherwise); None: nothing.
+            model: Its name.
+        """
         self.model = model
         self.port = 0
         self.counts = Counts()
-        self._script = script
-        self._faults = faults or Faults()
+        self._say_to: Callable[[Asked, int], str] = rule or (lambda asked, seed: text_of(script, asked.prompt, seed))
+        self.faults = faults or Faults()
         self._key = key
         self._attempts: Counter[str] = Counter()  # by the content of a request
         self._in_flight = 0
@@ -161,7 +180,7 @@ class ScriptedServer:
         content = hashlib.blake2b(sent, digest_size=8).hexdigest()
         attempt = self._attempts[content]
         self._attempts[content] += 1
-        kind, latency = self._faults.draw(content, attempt)
+        kind, latency = self.faults.draw(content, attempt)
         await asyncio.sleep(latency)
         if kind:
             self.counts.by_fault[kind] += 1
@@ -170,7 +189,7 @@ class ScriptedServer:
         if kind == "reset":
             reset(request)
             return web.Response()
-        if failure := failure_response(kind, self._faults):
+        if failure := failure_response(kind, self.faults):
             return self._answer(failure)
         try:
             choices = self._say(asked, attempt)
@@ -186,7 +205,7 @@ class ScriptedServer:
         """
         if not isinstance(body, dict):
             return body
-        for name in self._faults.refused:
+        for name in self.faults.refused:
             if name == "temperature" and body.get(name, 1) != 1:  # in the words of OpenAI's o-series, as below
                 message = (
                     f"Unsupported value: '{name}' does not support {body[name]} with this model. Only the default (1) value"
@@ -197,12 +216,12 @@ class ScriptedServer:
                 if name == "max_tokens":
                     message += " Use 'max_completion_tokens' instead."
                 raise BadRequest(message, name, "unsupported_parameter")
-        return {name: value for name, value in body.items() if name not in self._faults.ignored}
+        return {name: value for name, value in body.items() if name not in self.faults.ignored}
 
     def _say(self, asked: Asked, attempt: int) -> list[Said]:
         first = asked.seed if asked.seed is not None else digest(asked.prompt, attempt)
         seeds = [(first + i) % 2**64 for i in range(asked.n)]
-        return [Said.of(text_of(self._script, asked.prompt, seed), asked, i, seed) for i, seed in enumerate(seeds)]
+        return [Said.of(self._say_to(asked, seed), asked, i, seed) for i, seed in enumerate(seeds)]
 
     def _refuse_key(self, request: web.Request) -> web.Response | None:
         if self._key is None or request.headers.get("Authorization") == f"Bearer {self._key}":
@@ -214,14 +233,16 @@ class ScriptedServer:
         whole = b"".join(pieces)
         if kind == "torn_json":
             return self._answer(web.Response(body=whole[: len(whole) // 2], content_type=content_type))
-        if len(pieces) == 1 and kind not in ("reset_midway", "slow_body"):
+        if len(pieces) == 1 and kind not in ("reset_midway", "hang_midway", "slow_body"):
             return self._answer(web.Response(body=whole, content_type=content_type))
         response = web.StreamResponse(headers={"Content-Type": content_type})
         if content_type == "application/json":
             response.content_length = len(whole)
-        if kind == "reset_midway":
+        if kind in ("reset_midway", "hang_midway"):
             await response.prepare(request)
             await response.write(whole[: len(whole) // 2])
+            if kind == "hang_midway":
+                await asyncio.Event().wait()
             reset(request)
             return response
         if kind == "slow_body":
@@ -231,7 +252,7 @@ class ScriptedServer:
         await response.prepare(request)
         for piece in pieces:
             if kind == "slow_body":
-                await asyncio.sleep(self._faults.slow_s / len(pieces))
+                await asyncio.sleep(self.faults.slow_s / len(pieces))
             await response.write(piece)
         await response.write_eof()
         return response
@@ -248,5 +269,8 @@ def _payload(asked: Asked, choices: list[Said], kind: str | None, identity: str)
     if kind == "no_choices":
         return "application/json", [dumps({"id": identity, "object": "chat.completion", "model": asked.model})]
     if asked.stream:
-        return "text/event-stream", list(events(asked, choices, identity))
+        pieces = list(events(asked, choices, identity))
+        return "text/event-stream", [*pieces[: len(pieces) // 2], event(_FAILED)] if kind == "error_midway" else pieces
+    if kind == "error_midway":
+        return "application/json", [dumps(_FAILED)]
     return "application/json", [dumps(reply(asked, choices, identity))]

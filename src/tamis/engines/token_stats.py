@@ -205,16 +205,36 @@ def statistics(state: NDArray[np.float32]) -> NDArray[np.float32]:
     return values
 
 
+def token_states(logits: Tensor, ids: Tensor) -> NDArray[np.float32]:
+    """The states (B, STATE) of tokens `ids` (B,) under raw logits (B, V) of any floating type."""
+    states = StepStates(logits, wanted=True)
+    for rows, softmax in states.passes():
+        states.add(rows, softmax, ids[rows])
+    return states.finish(ids)
+
+
+def token_states_there(logits: Tensor, ids: Tensor) -> Tensor:
+    """The same (B, STATE), where the logits are: no GPU has to be waited for."""
+    logits = logits.float()
+    z = logits - logits.amax(-1, keepdim=True)
+    e = z.exp()
+    kept = ~torch.isneginf(z)
+    z = torch.where(kept, z, 0.0)
+    tokens = logits.gather(1, ids[:, None])
+    sums = (e.sum(-1), torch.linalg.vecdot(e, z), torch.linalg.vecdot(e, e), z.sum(-1), kept.sum(-1))
+    top = logits.topk(min(TOP, logits.shape[-1]), -1).values.flip(-1)
+    top = torch.nn.functional.pad(top, (0, TOP - top.shape[-1]), value=-math.inf)
+    head = torch.stack([*sums, tokens[:, 0], (logits > tokens).sum(-1)], -1)
+    return torch.cat([head, top], -1)
+
+
 def token_stats(logits: Tensor, ids: Tensor) -> Tensor:
     """The nine statistics (B, 9) fp32, on the CPU, of tokens `ids` (B,) under raw logits (B, V) of any floating type.
 
     `-inf` logits are a mask: the support takes the place of the vocabulary. Rows with NaN or +inf give NaN.
     """
-    states = StepStates(logits, wanted=True)
-    for rows, softmax in states.passes():
-        states.add(rows, softmax, ids[rows])
     with np.errstate(invalid="ignore"):
-        return torch.from_numpy(statistics(states.finish(ids)))
+        return torch.from_numpy(statistics(token_states(logits, ids)))
 
 
 def largest(logits: Tensor, k: int) -> NDArray[np.float32]:

@@ -22,11 +22,14 @@ class Taking:
     scorer: str | None = None
     margin: float = 0.0  # of pairs: the least difference of the two scores, which is above 0 in any case
     only_correct: bool = False  # a sample that is to be learnt from is right, and one to be unlearnt wrong
-    per_prompt: int = 1  # rows a problem at most
+    per_prompt: int = 1  # rows a problem at most; of pairs, a prompt
+    least: float | None = None  # the least score of a sample that is to be learnt from
 
     def __post_init__(self) -> None:
         if not 0 <= self.margin < math.inf:
             raise UsageError(f"the margin is {self.margin:g}", "Give a number of 0 or more")
+        if self.least is not None and not math.isfinite(self.least):
+            raise UsageError(f"the least score is {self.least:g}", "Give a number")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +46,16 @@ def best(pool: Pool, taking: Taking) -> tuple[list[Taken], Counter[str]]:
 
     Returns:
         The samples; and why the others are left out, each reason with the number of samples: a reason of `records.Unscored`,
-        `cut_off` (it did not end by itself), `pictures` (it is not text alone), `wrong`, `repeated` or `beyond_the_best`.
+        `cut_off` (it did not end by itself), `pictures` (it is not text alone), `wrong`, `repeated`, `below_the_least` or
+        `beyond_the_best`.
     """
     usable, left_out = _usable(pool, taking)
     wanted = [taken for taken in usable if taken.grade.correct] if _by_grade(taking) else usable
     left_out["wrong"] += len(usable) - len(wanted)
-    left_out["beyond_the_best"] += len(wanted[taking.per_prompt :])
-    return wanted[: taking.per_prompt], +left_out
+    reached = [taken for taken in wanted if _reaches(taken, taking)]
+    left_out["below_the_least"] += len(wanted) - len(reached)
+    left_out["beyond_the_best"] += len(reached[taking.per_prompt :])
+    return reached[: taking.per_prompt], +left_out
 
 
 def pairs(pool: Pool, taking: Taking) -> tuple[list[tuple[Taken, Taken]], Counter[str]]:
@@ -60,7 +66,7 @@ def pairs(pool: Pool, taking: Taking) -> tuple[list[tuple[Taken, Taken]], Counte
     """
     usable, left_out = _usable(pool, taking)
     by_grade = _by_grade(taking)
-    chosen = [taken for taken in usable if taken.grade.correct or not by_grade]
+    chosen = [taken for taken in usable if (taken.grade.correct or not by_grade) and _reaches(taken, taking)]
     rejected = [taken for taken in reversed(usable) if not taken.grade.correct or not by_grade]
     matched = zip(chosen, rejected, strict=False)  # the scores of the first fall, of the second rise: no two meet
     found = list(takewhile(lambda pair: _differ(*pair, taking.margin), matched))[: taking.per_prompt]
@@ -70,6 +76,10 @@ def pairs(pool: Pool, taking: Taking) -> tuple[list[tuple[Taken, Taken]], Counte
 
 def _differ(chosen: Taken, rejected: Taken, margin: float) -> bool:
     return chosen.score > rejected.score and chosen.score - rejected.score >= margin
+
+
+def _reaches(taken: Taken, taking: Taking) -> bool:
+    return taking.least is None or taken.score >= taking.least
 
 
 def _by_grade(taking: Taking) -> bool:

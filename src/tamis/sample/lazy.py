@@ -55,7 +55,7 @@ class LazyEngine:
         engine = self.open()
         if not isinstance(engine, Reader):
             name = engine.describe().get("engine", "this")
-            raise UsageError(f"the {name} engine cannot read texts again", "Use --engine hf")
+            raise UsageError(f"the {name} engine cannot read texts again here", "Use --engine hf, without --on ray")
         return engine
 
     def close(self) -> None:

@@ -29,8 +29,8 @@ Score: <0-100>"""
 
 # Number, then what makes another thing of it: "87/100" is the same score, "8/10", "80-90" and "1,000" are none.
 _SCORE = re.compile(
-    r"(?<![a-zA-Z])score\W{0,4}?(?:\([^()\n]{0,40}\)\W{0,4}?)?[:：][\s*_`<\[(\"'$]*"
-    r"(?P<number>[-+]?\d++(?:\.\d++)?+)(?:\s*(?:/|out of)\s*(?P<out_of>\d++))?+(?P<more>\s*[-–—~]\s*\d|[.,/]\d)?",
+    r"(?:(?<![a-zA-Z])score|评分|得分|分数)\W{0,4}?(?:[(（][^()（）\n]{0,40}[)）]\W{0,4}?)?[:：][\s*_`<\[(\"'$]*"
+    r"(?P<number>[-+]?\d++(?:\.\d++)?+)(?:\s*(?:/|out of)\s*(?P<out_of>\d++))?+(?P<more>\s*[-–—~至到]\s*\d|[.,/]\d)?",
     re.IGNORECASE,
 )
 
@@ -60,13 +60,22 @@ def judge_problems(pool: Pool, template: str = JUDGE_TEMPLATE) -> list[Problem]:
 def judge_score(reply: str) -> float:
     """The score that a judge's reply gives, in [0, 1]: its last `Score: <number>`; NaN where there is none from 0 to 100.
 
-    `Score: 87/100`, `**Score:** 87`, decimals and a full-width colon are understood; ranges and other scales are not.
+    `Score: 87/100`, `**Score:** 87`, `评分：87` and decimals are understood; ranges and other scales are not.
     """
-    *_, last = [None, *_SCORE.finditer(reply)]
-    if last is None or last["more"] or (last["out_of"] or "100") != "100":
+    score = labelled_score(reply)
+    return math.nan if score is None else score / 100.0
+
+
+def labelled_score(reply: str) -> float | None:
+    """The same from 0 to 100; None where nothing is labelled as a score, NaN where what is labelled is none."""
+    found = list(_SCORE.finditer(reply))
+    if not found:
+        return None
+    last = found[-1]
+    if last["more"] or (last["out_of"] or "100") != "100":
         return math.nan
     value = float(last["number"])
-    return value / 100.0 if 0.0 <= value <= 100.0 else math.nan
+    return value if 0.0 <= value <= 100.0 else math.nan
 
 
 def replies_owed(replies: Sequence[str], repeats: int) -> int:

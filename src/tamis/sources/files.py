@@ -76,12 +76,25 @@ class DataFile:
             InputError: UTF-16.
             OSError, EOFError, zlib.error: damaged data (`DAMAGE`), after the lines that could be read.
         """
-        number = 0
+        yield from self.lines_between(0, None)
+
+    def lines_between(self, start: int, stop: int | None) -> Iterator[tuple[int, bytes]]:
+        """The lines that begin from byte `start` on and before byte `stop`, numbered from 1; adjacent ranges share no line.
+
+        A file that is compressed has one range, the whole.
+        """
+        number, place = 0, start
         with self.open() as stream:
+            if start:
+                stream.seek(start - 1)
+                place += len(stream.readline()) - 1  # the rest of a line that began earlier, or the end of one
             for raw in stream:
-                if number == 0 and raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+                if stop is not None and place >= stop:
+                    return
+                if place == 0 and raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
                     raise InputError(f"{self.path} is UTF-16", "Save it as UTF-8")
-                line = raw.removeprefix(codecs.BOM_UTF8) if number == 0 else raw
+                line = raw.removeprefix(codecs.BOM_UTF8) if place == 0 else raw
+                place += len(raw)
                 line = line.removesuffix(b"\n").removesuffix(b"\r")
                 for part in line.split(b"\r"):
                     number += 1

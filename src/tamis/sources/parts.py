@@ -144,8 +144,15 @@ def foreign_samples(problem: Problem, entries: Sequence[Entry]) -> tuple[Sample,
 
 
 def _finish_reason(about: Mapping[str, Any]) -> FinishReason:
-    cut = about.get("finish_reason") in _CUT or str(about.get("truncated")).lower() in ("true", "1")
-    return "length" if cut else "stop"
+    return "length" if was_cut(about) else "stop"
+
+
+def was_cut(about: Mapping[str, Any]) -> bool | None:
+    """Whether a row says that its text ends at a token limit; None when it says nothing of the end."""
+    reason, cut = about.get("finish_reason"), about.get("truncated")
+    if reason in _CUT or str(cut).lower() in ("true", "1"):
+        return True
+    return None if reason is None and cut is None else False
 
 
 def _count(about: Mapping[str, Any], names: Sequence[str]) -> int:

@@ -73,17 +73,14 @@ def _jsonl(file: DataFile, bad_rows: list[BadRow]) -> Iterator[Row]:
     for number, line in file.lines():
         if not line or line.isspace():
             continue
-        if first and (line.lstrip()[:1] == b"[" or line.strip() == b"{"):
-            advice = f"Make it so with: jq -c '.[]' {file.path.name} > rows.jsonl"
-            raise InputError(f"{name} is not one JSON object a line", advice)
+        if first:
+            check_first_line(line, file)
         first = False
         where = f"{name}:{number}"
         try:
-            values = orjson.loads(line)
-            if _LONG_INTEGER in line.translate(_DIGITS_AS_ZEROS):  # orjson rounds integers beyond 64 bits to floats
-                values = json.loads(line)
+            values = read_json(line)
         except (ValueError, RecursionError):
-            bad_rows.append(BadRow(where, "", _why_not_json(line)))
+            bad_rows.append(BadRow(where, "", why_not_json(line)))
             continue
         if isinstance(values, dict):
             yield Row(where, values)
@@ -91,7 +88,31 @@ def _jsonl(file: DataFile, bad_rows: list[BadRow]) -> Iterator[Row]:
             bad_rows.append(BadRow(where, "", f"{kind_of(values)}, not an object"))
 
 
-def _why_not_json(line: bytes) -> str:
+def read_json(line: bytes) -> Any:
+    """A line of JSON.
+
+    Raises:
+        ValueError, RecursionError: It is none; `why_not_json` says why.
+    """
+    values = orjson.loads(line)
+    if _LONG_INTEGER in line.translate(_DIGITS_AS_ZEROS):  # orjson rounds integers beyond 64 bits to floats
+        values = json.loads(line)
+    return values
+
+
+def check_first_line(line: bytes, file: DataFile) -> None:
+    """Refuse a file of JSON that does not have one object a line.
+
+    Raises:
+        InputError: The first line begins a list, or an object that goes on.
+    """
+    if line.lstrip()[:1] == b"[" or line.strip() == b"{":
+        advice = f"Make it so with: jq -c '.[]' {file.path.name} > rows.jsonl"
+        raise InputError(f"{file.path} is not one JSON object a line", advice)
+
+
+def why_not_json(line: bytes) -> str:
+    """What is wrong with a line that orjson does not read."""
     try:
         json.loads(line.decode(), parse_constant=_refuse_constant)
     except UnicodeDecodeError as bad:

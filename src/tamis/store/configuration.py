@@ -46,7 +46,7 @@ def claim(path: Path, config: Mapping[str, Any], facts: Mapping[str, Any], *, fo
     try:
         for folder in _siblings(path) if fork else [path]:
             record = read_run_file(folder)
-            if record and record["config"] != config:
+            if record and record["config"] != config and (fork or not is_unused(folder)):
                 continue
             folder.mkdir(parents=True, exist_ok=True)
             lock = WriterLock(folder)
@@ -66,6 +66,11 @@ def claim(path: Path, config: Mapping[str, Any], facts: Mapping[str, Any], *, fo
     raise RunFolderError(f"{path} holds samples of another configuration: {changes}", advice)
 
 
+def is_unused(folder: Path) -> bool:
+    """Whether nothing was ever kept there, not even a failure: a command that failed at once does not bind the next one."""
+    return not any(path.stat().st_size for path in folder.rglob("*.jsonl"))
+
+
 def _siblings(path: Path) -> Iterator[Path]:
     yield path
     for number in count(2):
@@ -73,11 +78,11 @@ def _siblings(path: Path) -> Iterator[Path]:
 
 
 def _begin(folder: Path, config: Any, facts: Mapping[str, Any], forked_from: str | None) -> bool:
-    """Write run.json into a new folder; whether the folder, new or not, has this configuration. The lock is held."""
+    """Write run.json into a new or unused folder; whether the folder, new or not, has this configuration. The lock is held."""
     record = read_run_file(folder)
-    if record is None:
-        if any(not entry.name.startswith(".") for entry in folder.iterdir()):
-            raise RunFolderError(f"{folder} is not empty and is not a run folder: it has no {RUN_FILE}", "Name another folder")
+    if record is None and any(not entry.name.startswith(".") for entry in folder.iterdir()):
+        raise RunFolderError(f"{folder} is not empty and is not a run folder: it has no {RUN_FILE}", "Name another folder")
+    if record is None or (record["config"] != config and is_unused(folder)):
         record = {"version": RECORD_VERSION, "config": config, "facts": dict(facts)}
         record["created"] = datetime.now(UTC).isoformat(timespec="seconds")
         if forked_from:

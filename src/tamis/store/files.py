@@ -24,6 +24,14 @@ def encode(row: Any) -> bytes:
         return json.dumps(row, ensure_ascii=True, separators=(",", ":")).encode("ascii")
 
 
+def encode_readable(value: Any) -> bytes:
+    """The same over many lines, for files that people read."""
+    try:
+        return orjson.dumps(value, option=orjson.OPT_INDENT_2)
+    except orjson.JSONEncodeError:
+        return json.dumps(value, ensure_ascii=True, indent=2).encode("ascii")
+
+
 def decode(line: bytes) -> Any:
     """Read what `encode` wrote.
 
@@ -52,8 +60,11 @@ def append_whole(descriptor: int, data: bytes, end: int, path: Path) -> None:
         raise RunFolderError(f"cannot write {path}: {error.strerror}", advice) from error
 
 
-def write_atomically(path: Path, lines: Iterable[bytes]) -> None:
-    """Replace a file as one act: a reader, or a kill at any instant, finds the old content or the new."""
+def write_atomically(path: Path, lines: Iterable[bytes], *, is_synced: bool = True) -> None:
+    """Replace a file as one act: a reader, or a kill at any instant, finds the old content or the new.
+
+    Only if `is_synced` does that hold for a crash of the machine too; files that are many and derived go without.
+    """
     path = path.resolve()  # a link keeps its place
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.exists() and not path.is_file():  # a terminal, a pipe: nothing to replace
@@ -66,7 +77,8 @@ def write_atomically(path: Path, lines: Iterable[bytes]) -> None:
             for line in lines:
                 file.write(line + b"\n")
             file.flush()
-            os.fsync(file.fileno())
+            if is_synced:
+                os.fsync(file.fileno())
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

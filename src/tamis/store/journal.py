@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from tamis.columns import SortedRows
 from tamis.store.files import append_whole
 from tamis.store.index import last_rows
 
@@ -25,7 +26,8 @@ _KEY = slice(len(_START), len(_START) + 16)
 _MARK = _KEY.stop + len(_KEY_END)  # the column where a line says whether it failed or has statistics
 _OFFSET = _MARK + len(_STATS)
 _HEAD_BYTES = _OFFSET + 18  # the largest offset has 18 digits
-_BLOCK_BYTES = 4 << 20
+_BLOCK_BYTES = 1 << 20
+_MIN_MERGED, _SHARE_MERGED = 1 << 16, 8  # rows that wait to be sorted in: so many, or one in so many of those sorted
 
 _NIBBLES = np.full(256, 16, np.uint8)  # the value of a hex digit; 16: not one
 _NIBBLES[list(b"0123456789abcdef")] = range(16)
@@ -58,19 +60,23 @@ class Journal:
 
     def scan(self) -> Scan:
         """Read all that is there; the journal ends, from then on, where its last whole line does."""
-        blocks: list[_Columns] = [_scan_block(b"", 0)[0]]
+        rows = SortedRows(*_scan_block(b"", 0)[0])
+        waiting: list[_Columns] = []
+        num_waiting = num_lines = 0
         malformed: list[int] = []
-        num_lines = 0
         self._end = 0
         for lines in self._blocks():
             columns, is_row = _scan_block(lines, self._end)
-            blocks.append(columns)
+            waiting.append(columns)
+            num_waiting += len(columns[0])
             malformed += (num_lines + 1 + np.flatnonzero(~is_row)).tolist()
             num_lines += len(is_row)
             self._end += len(lines)
-        keys, offsets, failed, stats_offsets = (np.concatenate(column) for column in zip(*blocks, strict=True))
-        rows = last_rows(keys)
-        return Scan(keys[rows], offsets[rows], failed[rows], stats_offsets[rows], malformed)
+            if num_waiting > max(_MIN_MERGED, len(rows) // _SHARE_MERGED):
+                _merge(rows, waiting)
+                num_waiting = 0
+        _merge(rows, waiting)
+        return Scan(rows.column(0), rows.column(1), rows.column(2), rows.column(3), malformed)
 
     def _blocks(self) -> Iterator[bytes]:
         """Whole lines, some megabytes at a time; a torn last line is left out."""
@@ -125,6 +131,15 @@ class Journal:
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
+
+
+def _merge(rows: SortedRows, waiting: list[_Columns]) -> None:
+    """Sort in what waits; of two rows with one key the later counts."""
+    if waiting:
+        columns = [np.concatenate(column) for column in zip(*waiting, strict=True)]
+        waiting.clear()
+        last = last_rows(columns[0])
+        rows.merge(columns[0][last], *(column[last] for column in columns[1:]))
 
 
 def key_of(line: bytes) -> int | None:

@@ -21,7 +21,7 @@ from typing import Any, Self
 from tamis.errors import RunFolderError
 from tamis.identity import pool_keys, text_key
 from tamis.records import Pool, Sample
-from tamis.store.configuration import RUN_FILE, differences, read_run_file
+from tamis.store.configuration import RUN_FILE, differences, is_unused, read_run_file
 from tamis.store.files import decode, encode
 from tamis.store.folder import RunFolder
 from tamis.store.verdicts import VerdictFolder
@@ -86,7 +86,7 @@ def verdict_keys(asked: str, pool: Pool) -> list[str]:
 
 
 def find_asked(path: Path, config: Mapping[str, Any], *, fork: bool) -> Path | None:
-    """The folder of this asker, be it `path` or a fork of it, from now on the one that is read; None: it is to be made.
+    """The folder of this asker, be it `path` or a fork of it, from now on the one that is read; None: it is to be begun.
 
     Raises:
         RunFolderError: `path` is another asker's, and there is to be no fork.
@@ -98,7 +98,7 @@ def find_asked(path: Path, config: Mapping[str, Any], *, fork: bool) -> Path | N
         if record and record["config"] == config:
             os.utime(folder / RUN_FILE)
             return folder
-    if folders and not fork:
+    if folders and not fork and not is_unused(path):
         changes = ", ".join(differences((read_run_file(path) or {"config": {}})["config"], config))
         advice = "Add --fork to ask anew and keep both, or name who was asked before"
         raise RunFolderError(f"{path} is of another model or another wording: {changes}", advice)

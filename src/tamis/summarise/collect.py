@@ -54,10 +54,12 @@ class Collected:
         self.problems: list[ProblemNumbers] = []
         self.left_out: Counter[str] = Counter()
         self._health: Counter[str] = Counter()
+        self._unsent: Counter[str] = Counter()
 
     def add(self, pool: Pool) -> None:
         """Let every method choose from one pool, and keep numbers only."""
         _count_health(pool, self._health)
+        self._unsent.update(name for sample in pool.samples for name in sample.unsent)
         alive = [i for i, sample in enumerate(pool.samples) if sample.error is None]
         correct = np.array([_right(pool.grades[i]) for i in alive]) if pool.grades else np.full(len(alive), nan)
         if pool.problem.answer is None:
@@ -102,7 +104,7 @@ class Collected:
     def health(self) -> Health:
         """The counts over ALL samples, those of problems left out too."""
         names = ("num_samples", "num_truncated", "num_unparseable", "num_ungraded", "num_failed")
-        return Health(**{name: self._health[name] for name in names})
+        return Health(**{name: self._health[name] for name in names}, unsent=dict(self._unsent))
 
 
 def _num_tokens(sample: Sample) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from math import isfinite, nan
 from typing import Any
@@ -88,6 +88,7 @@ class Health:
     num_unparseable: int
     num_ungraded: int
     num_failed: int
+    unsent: Mapping[str, int] = field(default_factory=dict)  # samples drawn without a field that their server refuses
 
     def rate(self, count: int) -> float:
         """A count as a share of all samples; NaN of none."""
@@ -170,6 +171,8 @@ def health_warnings(health: Health) -> list[str]:
         )
     if health.num_failed:
         lines.append(f"{health.num_failed} of {health.num_samples} samples failed and take part in nothing")
+    for name, count in sorted(health.unsent.items()):
+        lines.append(f"{count} of {health.num_samples} samples were drawn without {name}, which the server refuses")
     return lines
 
 

@@ -81,8 +81,8 @@ def render_report(
     comparison = replace(comparison, methods=[line for line in comparison.methods if line.method != ORACLE])
     scale = Scale.fit(scorer_for_colour, (sample for pool in pools for sample in pool.samples))
     body = (
-        f"<header><p class='brand'>Tamis</p><h1>{esc(title)}</h1>{headline(comparison)}{_facts(facts)}</header>"
-        f"{_warnings(warnings)}"
+        f"<header><p class='brand'>Tamis</p><h1>{esc(title)}</h1>{headline(comparison)}{facts_list(facts)}</header>"
+        f"{warnings_list(warnings)}"
         f'<section aria-labelledby="methods"><h2 id="methods">Methods</h2>{method_table(comparison)}'
         f"{_health(comparison.health)}{_left_out(comparison.left_out)}{group_tables(comparison)}</section>"
         f"{budget_section(comparison)}"
@@ -91,6 +91,11 @@ def render_report(
         f"{confidence_section(comparison)}"
         f"{candidates_section(pools, choices, [m.method for m in ranked(comparison)], scale)}"
     )
+    return page(title, body)
+
+
+def page(title: str, body: str) -> str:
+    """A whole document with the one style sheet and the one script."""
     style, script = _asset("page.css"), _asset("page.js")
     sources = f"style-src {_hash(style)}; script-src {_hash(script)}; img-src data:"
     policy = f"default-src 'none'; {sources}; base-uri 'none'; form-action 'none'"
@@ -105,12 +110,14 @@ def render_report(
     )
 
 
-def _facts(facts: Mapping[str, str]) -> str:
+def facts_list(facts: Mapping[str, str]) -> str:
+    """What a run was: names and values."""
     items = "".join(f"<div><dt>{esc(name)}</dt><dd><bdi>{esc(value)}</bdi></dd></div>" for name, value in facts.items())
     return f'<dl class="facts">{items}</dl>' if items else ""
 
 
-def _warnings(warnings: Sequence[str]) -> str:
+def warnings_list(warnings: Sequence[str]) -> str:
+    """The box above the numbers; nothing without warnings."""
     lines = "".join(f"<li>{esc(line)}</li>" for line in warnings)
     return f'<ul class="warnings" aria-label="Warnings">{lines}</ul>' if lines else ""
 

@@ -8,7 +8,6 @@ import time
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, aclosing, nullcontext
 from dataclasses import dataclass, replace
-from importlib.metadata import PackageNotFoundError, version
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -21,10 +20,11 @@ from tamis.identity import sample_keys
 from tamis.prompts import PromptTemplate
 from tamis.records import Pool, Problem
 from tamis.sample import LazyEngine, Progress, pools, sample_in_order
-from tamis.sources import BUILT_IN, BadRow, dataset_digest, read_problems
+from tamis.sources import BUILT_IN, BadRow, Ids, dataset_digest, read_problems
 from tamis.store import RunFolder, read_run_file
 from tamis.workflows.adapting import Adapting, Spent, adaptive_identity
-from tamis.workflows.models import model_digest, model_name, model_path, open_model
+from tamis.workflows.models import model_identity, model_name, model_path, open_model, versions
+from tamis.workflows.workers import open_workers
 
 _SAMPLES_IN_FLIGHT = 1024  # one long answer holds back those after it; the batch must not run dry meanwhile
 
@@ -53,6 +53,7 @@ class Session:
         self.progress = Progress()
         self.num_problems = 0
         self.spent = Spent()
+        self._ids = Ids()
         self.grader = Grader()
         self._adapting = Adapting(config.adaptive, config.sampling.n, self.grader) if config.adaptive else None
         self._engine = LazyEngine(self._open_engine)
@@ -72,7 +73,7 @@ class Session:
     def _look_through(self, folder: RunFolder | None) -> bool:
         """Count the problems and note the bad rows; whether any sample is owed for certain."""
         is_owed = False
-        for problem in read(self.config, self.bad_rows):
+        for problem in read(self.config, self.bad_rows, self._ids):
             self.num_problems += 1
             is_owed = is_owed or folder is None or any(key not in folder for key in self._keys(problem))
         return is_owed
@@ -94,10 +95,11 @@ class Session:
 
     def _open_engine(self) -> Engine:
         config = self.config
-        engine = open_model(config, token_stats=config.token_stats != "none", hidden_states=config.hidden_states)
+        takes: dict[str, bool] = {"token_stats": config.token_stats != "none", "hidden_states": config.hidden_states}
+        engine = open_workers(config, config.workers, **takes) if config.workers else open_model(config, **takes)
         if self._resumed is not None:
             try:
-                _check_numerics(self._resumed, engine.describe())
+                check_numerics(self._resumed, engine.describe())
             except RunFolderError:
                 engine.close()
                 raise
@@ -121,7 +123,7 @@ class Session:
 
     def problems(self) -> Iterator[Problem]:
         """The problems, read anew from their source."""
-        return read(self.config, [])
+        return read(self.config, [], self._ids)
 
     async def pools(self) -> AsyncGenerator[Pool, None]:
         """Each problem with all its samples, in order: drawn now where owed, from the journal where finished.
@@ -154,7 +156,7 @@ class Session:
         self.folder.close()
 
 
-def _check_numerics(folder: RunFolder, engine: Mapping[str, Any]) -> None:
+def check_numerics(folder: RunFolder, engine: Mapping[str, Any]) -> None:
     """Refuse to go on with other arithmetic than the run began with: `auto` may mean another here."""
     began = folder.facts.get("engine") or engine
     both = [(name, began.get(name), engine.get(name)) for name in ("dtype", "device")]
@@ -210,9 +212,10 @@ def check(config: Drawing) -> Check:
     return Check(num_problems, max_tokens, first, run_path(config), bad_rows)
 
 
-def read(config: Drawing, bad_rows: list[BadRow]) -> Iterator[Problem]:
-    """The problems of a configuration."""
-    return read_problems(config.dataset, split=config.split, limit=config.limit, fields=config.fields, bad_rows=bad_rows)
+def read(config: Drawing, bad_rows: list[BadRow], ids: Ids | None = None) -> Iterator[Problem]:
+    """The problems of a configuration; `ids` as in `read_problems`."""
+    options: dict[str, Any] = {"split": config.split, "limit": config.limit, "fields": config.fields}
+    return read_problems(config.dataset, **options, bad_rows=bad_rows, ids=ids)
 
 
 def dataset_name(dataset: str) -> str:
@@ -224,9 +227,7 @@ def dataset_name(dataset: str) -> str:
 def identity(config: Drawing) -> dict[str, Any]:
     """What shapes the samples: a run folder holds the samples of one identity. `n` and the data are free to grow."""
     return {
-        "engine": config.engine,
-        "model": model_digest(model_path(config.model)),
-        "dtype": config.dtype,
+        **model_identity(config),
         **prompt_identity(config.prompt),
         "token_stats": config.token_stats,
         **config.sampling.to_json(),
@@ -241,12 +242,6 @@ def prompt_identity(prompt: PromptTemplate) -> dict[str, Any]:
 
 def facts(config: Drawing) -> dict[str, Any]:
     """What a reader of the run must know beside its identity."""
-    versions = {}
-    for package in ("tamis", "torch", "transformers", "math-verify"):
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            continue
     return {
         "created": time.strftime("%Y%m%d_%H%M%S"),
         "dataset": _absolute(config.dataset),
@@ -257,7 +252,7 @@ def facts(config: Drawing) -> dict[str, Any]:
         "n": config.sampling.n,
         "model_path": str(model_path(config.model)),
         "batch_size": config.batch_size,
-        "versions": versions,
+        "versions": versions(),
     }
 
 

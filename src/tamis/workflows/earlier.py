@@ -1,4 +1,4 @@
-"""Samples made earlier: of a run folder, of a candidates file, or of a file made elsewhere."""
+"""Samples made earlier: of a run folder, of a run of rejection sampling, of a candidates file, or of a file made elsewhere."""
 
 from __future__ import annotations
 
@@ -11,11 +11,14 @@ from pathlib import Path
 from tamis.config import Drawing
 from tamis.errors import InputError
 from tamis.prompts import PromptTemplate
-from tamis.records import Pool, Sampling
+from tamis.records import Pool, Prompt, Sampling
 from tamis.sample import pools as pools_of
 from tamis.sources import BadRow, read_samples
 from tamis.store import RunFolder, ScoreFolder
 from tamis.workflows.drawing import read
+from tamis.workflows.rejected_pools import is_rejection, prompts_of, rejected_pools
+
+_AS_IT_STANDS = PromptTemplate("{problem}")  # samples made elsewhere do not say what their model was asked
 
 
 class Earlier:
@@ -25,6 +28,7 @@ class Earlier:
         path: What was named.
         bad_rows: What cannot be used; complete after the first walk.
         drawing: The configuration of the run that the samples come from; None where they come from elsewhere.
+        is_rejection: Whether they are the candidates of a run of rejection sampling.
         home: The folder of what models were asked of them (`store.ScoreFolder`).
     """
 
@@ -39,7 +43,8 @@ class Earlier:
         self._is_walked = False
         self._is_run = (path / "run.json").is_file()
         run = path if self._is_run else self._named_run()
-        self.drawing = drawing_of(run) if run else None
+        self.is_rejection = self._is_run and is_rejection(path)
+        self.drawing = drawing_of(run) if run and not self.is_rejection else None
         self.home = run / "scores" if run else path.with_name(f"{path.name}.scores")
 
     def _named_run(self) -> Path | None:
@@ -53,8 +58,18 @@ class Earlier:
         """Each problem with its samples and the statistics that were taken while they were drawn."""
         bad_rows = [] if self._is_walked else self.bad_rows
         self._is_walked = True
-        pools = self._run_pools(bad_rows) if self._is_run else self._file_pools(bad_rows)
+        if self.is_rejection:
+            pools = rejected_pools(self.path, bad_rows)
+        else:
+            pools = self._run_pools(bad_rows) if self._is_run else self._file_pools(bad_rows)
         yield from islice(pools, self._limit)
+
+    def prompts(self, pool: Pool) -> list[Prompt]:
+        """What each sample of a pool answers; of samples made elsewhere, the question as it stands."""
+        if self.is_rejection:
+            return prompts_of(pool)
+        prompt = self.drawing.prompt if self.drawing else _AS_IT_STANDS
+        return [prompt(pool.problem)] * len(pool.samples)
 
     def pools(self) -> Iterator[Pool]:
         """The same with what was learnt later."""

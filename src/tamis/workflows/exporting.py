@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,14 +12,11 @@ from typing import Any
 from tamis.config import ScoreSettings
 from tamis.export import Format, Taken, Taking, best, pairs
 from tamis.grade import Grader
-from tamis.prompts import PromptTemplate
-from tamis.records import Pool
+from tamis.records import Pool, Prompt
 from tamis.store import RowFile
 from tamis.store.files import encode
 from tamis.workflows.earlier import Earlier
 from tamis.workflows.examining import examine, paced
-
-_AS_IT_STANDS = PromptTemplate("{problem}")  # samples made elsewhere do not say what their model was asked
 
 
 @dataclass(slots=True)
@@ -42,7 +39,6 @@ async def export(earlier: Earlier, form: Format, taking: Taking, settings: Score
         InputError: The file cannot be written.
     """
     exported = Exported(path)
-    prompt = earlier.drawing.prompt if earlier.drawing else _AS_IT_STANDS
     source = ((earlier.drawing and earlier.drawing.run) or earlier.path).resolve().name
     scorers = [taking.scorer] if taking.scorer else []
     seen: set[bytes] = set()
@@ -50,9 +46,9 @@ async def export(earlier: Earlier, form: Format, taking: Taking, settings: Score
         async with Grader() as grader:
             async for pool in paced(earlier.pools()):
                 judged = await examine(pool, grader, scorers, settings)
-                asked = prompt(judged.problem)
+                prompts = earlier.prompts(judged)
                 num_before = exported.num_rows
-                for answers in _answers(judged, form, taking, exported.left_out):
+                for asked, answers in _answers(judged, prompts, form, taking, exported.left_out):
                     columns = form.columns(asked, tuple(taken.sample.text for taken in answers))
                     if columns is None:
                         exported.left_out["image_marker"] += len(answers)
@@ -69,15 +65,30 @@ async def export(earlier: Earlier, form: Format, taking: Taking, settings: Score
     return exported
 
 
-def _answers(pool: Pool, form: Format, taking: Taking, left_out: Counter[str]) -> Iterator[tuple[Taken, ...]]:
-    """The answers of each row."""
-    if form.is_pairs:
-        found, others = pairs(pool, taking)
-        yield from found
-    else:
+def _answers(
+    pool: Pool, prompts: Sequence[Prompt], form: Format, taking: Taking, left_out: Counter[str]
+) -> Iterator[tuple[Prompt, tuple[Taken, ...]]]:
+    """What each row was asked, and its answers; those of a pair were asked the same."""
+    if not form.is_pairs:
         single, others = best(pool, taking)
-        yield from ((taken,) for taken in single)
-    left_out.update(others)
+        asked = {sample.key: prompt for sample, prompt in zip(pool.samples, prompts, strict=True)}
+        yield from ((asked[taken.sample.key], (taken,)) for taken in single)
+        left_out.update(others)
+        return
+    for prompt in dict.fromkeys(prompts):
+        found, others = pairs(_part(pool, [place for place, other in enumerate(prompts) if other == prompt]), taking)
+        yield from ((prompt, pair) for pair in found)
+        left_out.update(others)
+
+
+def _part(pool: Pool, places: Sequence[int]) -> Pool:
+    """A graded and scored pool with some of its samples."""
+
+    def chosen(values: Sequence[Any]) -> tuple[Any, ...]:
+        return tuple(values[place] for place in places)
+
+    scores = {name: chosen(values) for name, values in pool.scores.items()}
+    return Pool(pool.problem, chosen(pool.samples), chosen(pool.grades), chosen(pool.clusters), scores)
 
 
 def _provenance(pool: Pool, answers: tuple[Taken, ...], taking: Taking, source: str) -> dict[str, Any]:

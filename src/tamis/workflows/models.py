@@ -4,22 +4,30 @@ from __future__ import annotations
 
 import hashlib
 import re
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
-from tamis.config import EMBEDDED, ModelSettings
-from tamis.demo import MODEL_FOLDER
+from tamis.config import EMBEDDED, EMBEDDED_VISION, ModelSettings
+from tamis.demo import MODEL_FOLDER, VISION_FOLDER
 from tamis.engines import open_engine
 from tamis.engines.base import Engine
 
+NETLIST = "netlist"
 _DIGEST_EDGE = 1 << 20  # bytes of each end of a weights file that enter the model's digest
 
 
 def open_model(settings: ModelSettings, *, token_stats: bool = True, hidden_states: bool = False) -> Engine:
-    """Load a model.
+    """Load a model; the engine `netlist` is the demo's rule, and needs none.
 
     Raises:
         TamisError: See `open_engine`.
     """
+    if settings.engine == NETLIST:
+        from tamis.demo.netlist_judge import NetlistJudge
+
+        return NetlistJudge()
     return open_engine(
         settings.engine,
         str(model_path(settings.model)),
@@ -29,14 +37,22 @@ def open_model(settings: ModelSettings, *, token_stats: bool = True, hidden_stat
         token_stats=token_stats,
         hidden_states=hidden_states,
         trust_remote_code=settings.trust_remote_code,
+        tensor_parallel=settings.tensor_parallel,
         base_urls=settings.base_urls,
+        max_rps=settings.max_rps,
         api_key=settings.api_key,
     )
 
 
+def model_identity(settings: ModelSettings) -> dict[str, Any]:
+    """What of a model shapes what it says."""
+    return {"engine": settings.engine, "model": model_digest(model_path(settings.model)), "dtype": settings.dtype}
+
+
 def model_path(model: str) -> str | Path:
-    """The folder of the embedded model for its name; anything else as it stands."""
-    return MODEL_FOLDER if model == EMBEDDED else Path(model).expanduser() if model.startswith("~") else model
+    """The folder of an embedded model for its name; anything else as it stands."""
+    embedded = {EMBEDDED: MODEL_FOLDER, EMBEDDED_VISION: VISION_FOLDER}.get(model)
+    return embedded or (Path(model).expanduser() if model.startswith("~") else model)
 
 
 def model_name(model: str) -> str:
@@ -63,3 +79,12 @@ def model_digest(model: str | Path) -> str:
             file.seek(max(0, size - _DIGEST_EDGE))
             digest.update(file.read(_DIGEST_EDGE))
     return digest.hexdigest()[:16]
+
+
+def versions() -> dict[str, str]:
+    """Of the packages that matter to what is drawn, as far as they are installed."""
+    found = {}
+    for package in ("tamis", "torch", "transformers", "math-verify"):
+        with suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found

@@ -30,7 +30,7 @@ from tamis.workflows.drawing import Session, Watcher, prompt_identity
 from tamis.workflows.earlier import Earlier
 from tamis.workflows.examining import paced
 from tamis.workflows.listening import Listener, plainly
-from tamis.workflows.models import model_digest, model_path, open_model
+from tamis.workflows.models import model_identity, model_path, open_model
 
 _QUESTIONS = {"self-eval": self_eval_questions, "p-true": p_true_questions, "reward": reward_questions}
 _OF_ITSELF = ("self-eval", "p-true")
@@ -99,7 +99,7 @@ class Scoring:
     async def _read(self, *, hidden_states: bool) -> None:
         """Statistics of samples that lack them, by a forward pass under their prompt."""
         assert self._asking.itself
-        config = {**_who(self._asking.itself), **prompt_identity(self._prompt)}
+        config = {**model_identity(self._asking.itself), **prompt_identity(self._prompt)}
 
         def lacks(s: Sample) -> bool:
             return not s.error and bool(s.text) and (s.stats is None or (hidden_states and s.chain is None))
@@ -137,7 +137,7 @@ class Scoring:
     async def _ask(self, asked: str) -> None:
         """The model's own opinion of its answers, by the probability of one word."""
         assert self._asking.itself
-        config = {**_who(self._asking.itself), "wording": WORDING[asked]}
+        config = {**model_identity(self._asking.itself), "wording": WORDING[asked]}
         await self._collect(asked, config, self._model().open, self._model().ask)
 
     def _owed(self, asked: str, folder: VerdictFolder) -> Iterator[list[Question]]:
@@ -166,7 +166,7 @@ class Scoring:
                 stack.callback(loaded.close)
                 return loaded
 
-            await self._collect("reward", _who(model), load, lambda groups: load().score(groups))
+            await self._collect("reward", model_identity(model), load, lambda groups: load().score(groups))
 
     async def _collect(
         self,
@@ -204,7 +204,7 @@ class Scoring:
         if asked == "usc":
             sampling = replace(sampling, n=1, temperature=0.0)
         template = USC_TEMPLATE if asked == "usc" else self._asking.judge_template or JUDGE_TEMPLATE
-        config = {**_who(model), "template": template, **sampling.to_json()}
+        config = {**model_identity(model), "template": template, **sampling.to_json()}
         with ExitStack() as stack:
             if engine is None:
                 engine = LazyEngine(partial(open_model, model, token_stats=False))
@@ -250,10 +250,6 @@ class Scoring:
         row = BadRow(where, "", reason)
         if row not in self.bad_rows:  # a reason that many share is told once
             self.bad_rows.append(row)
-
-
-def _who(model: ModelSettings) -> dict[str, Any]:
-    return {"engine": model.engine, "model": model_digest(model_path(model.model)), "dtype": model.dtype}
 
 
 async def scored_pools(

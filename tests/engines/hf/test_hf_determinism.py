@@ -89,7 +89,7 @@ def test_few_slots_give_nearly_the_same_numbers() -> None:
         np.testing.assert_allclose(a.values[0], b.values[0], rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("position", [40, 200, 256, 300, 500, 700])
+@pytest.mark.parametrize("position", [40, 150, 191, 200, 256, 300, 500, 700])
 def test_the_columns_that_neighbours_need_change_no_bit(position: int) -> None:
     """Every kind of length that `bucket` can give for some neighbour, on the model and the batch size that users have."""
     engine = HFEngine(MODEL_FOLDER, device="cpu")
@@ -98,7 +98,7 @@ def test_the_columns_that_neighbours_need_change_no_bit(position: int) -> None:
     results = []
     with torch.inference_mode():
         prefix = prefill(loaded.model, ids, loaded.device)
-        for longest in (position + 1, 257, 600, 1100, 1600):
+        for longest in (position + 1, 150, 193, 600, 1100, 1600):
             if longest > position:
                 cache = SlotCache(32, stepper.num_layers)
                 cache.reserve(longest)

@@ -166,7 +166,7 @@ def test_what_cannot_be_read_says_why_and_the_rest_is_read(engine):
     assert messages == {
         "k1": f"prompt and answer have {CONTEXT + 14} tokens, the model's context holds {CONTEXT}",
         "k2": "the hf engine reads no images",
-        "other": "the hf engine takes no images",
+        "other": "a model of type qwen2 takes no images",
     }
     assert all(found[key].error.boundary == "input" for key in messages)
     assert found["k1"].text == "x" * CONTEXT

@@ -129,7 +129,7 @@ def test_numbers_are_of_the_seed_alone_and_longer_sequences_begin_alike() -> Non
     assert uniforms(2**63 - 1, 3).shape == (3,)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     weights=st.lists(st.sampled_from([0.0, 1e-30, 1e-3, 0.5, 1.0]), min_size=1, max_size=40).filter(any),
     number=st.one_of(st.floats(0, 1, exclude_max=True), st.just(1 - 2**-53)),

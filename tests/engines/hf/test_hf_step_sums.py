@@ -73,7 +73,7 @@ class Pieces:
         return np.array(["\n" in self.pieces[i] for i in ids], dtype=bool)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(tokens())
 def test_sums_line_by_line_are_those_of_the_steps_of_the_whole_text(pieces: list[str]) -> None:
     text = "".join(pieces)
@@ -97,7 +97,7 @@ def test_sums_line_by_line_are_those_of_the_steps_of_the_whole_text(pieces: list
             torch.testing.assert_close(step.total, states[torch.from_numpy(inside)].sum(0))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(st.tuples(tokens(), st.integers(0, 5), st.integers(0, 5)), min_size=1, max_size=3), st.randoms())
 def test_rows_that_move_and_have_tokens_taken_back_keep_their_sums(rows, random) -> None:
     """Rows of one batch: (tokens, of how many the states are held, how many are taken back in the end)."""

@@ -51,7 +51,7 @@ def test_starts_of_real_text(text: str) -> None:
         assert prefix[start:] in ("", "\N{REPLACEMENT CHARACTER}")  # at most one character is split
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(ids=st.lists(st.integers(0, 275), max_size=40))
 def test_byte_level_texts_and_starts_of_any_ids(ids: list[int]) -> None:
     tokenizer = byte_level()
@@ -65,7 +65,7 @@ def test_byte_level_texts_and_starts_of_any_ids(ids: list[int]) -> None:
         assert text[:start] == decode(tokenizer, ids[:token])[:start]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(ids=st.lists(st.one_of(st.integers(258, 267), st.integers(0, 257)), max_size=40))
 def test_other_tokenizers_texts_and_starts_of_any_ids(ids: list[int]) -> None:
     tokenizer = sentence_tokenizer()
@@ -112,7 +112,7 @@ def test_the_work_does_not_grow_with_the_square_of_the_length(tokenizer) -> None
     assert decoded < 60 * len(ids)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(ids=st.lists(st.integers(0, 275), min_size=1, max_size=30), num_bytes=st.integers(1, 12))
 def test_the_tail_holds_what_a_new_token_can_complete(ids: list[int], num_bytes: int) -> None:
     detokenizer = Detokenizer(byte_level())

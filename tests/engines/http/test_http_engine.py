@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import struct
 from contextlib import aclosing
 from dataclasses import replace
+from io import BytesIO
 
 import numpy as np
 import pytest
@@ -13,15 +15,15 @@ from tamis.config import ScoreSettings
 from tamis.engines import open_engine
 from tamis.engines.base import Engine
 from tamis.engines.http import HTTPEngine
+from tamis.engines.http.images import DataURLs
 from tamis.engines.scripted import random_stats
-from tamis.engines.scripted_faults import KINDS
 from tamis.engines.scripted_server import Faults, ScriptedServer, numbers
 from tamis.errors import EngineError, UsageError
-from tamis.records import STATISTICS, Failure, Grade, Message, Pool, Problem, Prompt, Watch
+from tamis.records import STATISTICS, Failure, Grade, Message, Pool, Problem, Prompt, Sample, Watch
 from tamis.score.registry import FREE, score_pool
 
 KNOWN = [STATISTICS.index(name) for name in ("logp", "lp1", "lp2", "sum_top5", "sum_top20")]
-PNG = b"\x89PNG\r\n\x1a\n" + bytes(100)
+PNG = b"\x89PNG\r\n\x1a\n" + struct.pack(">I4sII9s", 13, b"IHDR", 4, 3, b"") + struct.pack(">I4sI", 0, b"IEND", 0)
 
 
 def engine_of(server: ScriptedServer, **options) -> HTTPEngine:
@@ -61,6 +63,13 @@ def test_several_draws_in_one_request_where_the_server_honours_n():
         samples = run(engine_of(server, several=True, token_stats=False), request("a", 5))
         assert [body.get("n") for body in server.counts.bodies] == [2, *[None] * 5]
     assert [s.text for s in samples] == [text_of(request("a"), s) for s in samples]
+
+
+def test_the_seconds_of_a_sample_leave_out_what_it_waited_for_a_place():
+    with ScriptedServer(faults=Faults(latency_s=0.05)) as server:
+        samples = run(engine_of(server, concurrency=1), request("a", 12))
+    in_turn = sum(s.seconds for s in samples)
+    assert samples[-1].seconds < in_turn / 3  # the last of twelve one after another waited for all of the others
 
 
 @pytest.mark.parametrize("raw", [False, True])
@@ -114,6 +123,63 @@ def test_fields_that_a_model_refuses_are_left_out_from_then_on():
     assert "top_k" in sample.error.message
 
 
+@pytest.mark.parametrize("names", [("temperature", "max_tokens", "logprobs", "seed", "top_p"), ("logprobs",), ("seed",)])
+def test_a_sample_says_what_it_was_drawn_without(names, caplog):
+    requests = [request(f"p{i}", temperature=0.5, max_tokens=20) for i in range(10)]
+    with ScriptedServer(faults=Faults(refused=names)) as server:
+        samples = run(engine_of(server), *requests)
+        assert not set(names) & set(server.counts.bodies[-1]) - {"logprobs"}
+    unsent = tuple(name for name in ("temperature", "top_p", "seed") if name in names)
+    assert {(s.error, s.unsent, s.stats is None) for s in samples} == {(None, unsent, "logprobs" in names)}
+    assert [Sample.from_json(s.to_json()).unsent for s in samples] == [unsent] * 10
+    warnings = [record.message for record in caplog.records if "is left out of all requests" in record.message]
+    assert len(warnings) == len(names) - ("max_tokens" in names)  # each once; max_tokens has another name
+
+
+def test_a_schema_is_asked_for_until_the_server_refuses_it():
+    schema = {"type": "object", "properties": {"score": {"type": "integer"}}, "required": ["score"]}
+    item = request("a", 3)
+    asked = replace(item, prompt=replace(item.prompt, schema=schema))
+    with ScriptedServer(['{"score": 3}']) as server:
+        samples = run(engine_of(server, token_stats=False), asked, request("b"))
+        forms = [body.get("response_format") for body in server.counts.bodies]
+    assert forms.count(None) == 1
+    wanted = {"type": "json_schema", "json_schema": {"name": "reply", "strict": True, "schema": schema}}
+    assert [form for form in forms if form] == [wanted] * 3
+    assert {s.unsent for s in samples} == {()}
+    with ScriptedServer(faults=Faults(refused=("response_format",))) as server:
+        engine = engine_of(server, token_stats=False, concurrency=1)
+        samples = run(engine, asked, request("b")) + run(engine, asked)
+        assert server.counts.by_status[400] == 1
+    assert [s.unsent for s in samples] == [("response_format",)] * 3 + [()] + [("response_format",)] * 3
+    assert not any(s.error for s in samples)
+
+
+def test_a_picture_that_is_too_large_or_torn_is_never_sent(tmp_path):
+    bomb = PNG.replace(struct.pack(">II", 4, 3), struct.pack(">II", 60_000, 60_000))
+    (tmp_path / "bomb.png").write_bytes(bomb)
+    (tmp_path / "torn.png").write_bytes(PNG[:-12])
+    data_url = "data:image/png;base64," + base64.b64encode(bomb).decode()
+    images = [str(tmp_path / "bomb.png"), str(tmp_path / "torn.png"), data_url, "data:image/png;base64,%"]
+    with ScriptedServer() as server:
+        samples = run(engine_of(server), *(request(f"p{i}", images=[image]) for i, image in enumerate(images)))
+        assert server.counts.images == {}
+    reasons = ["60000 x 60000 pixels", "has no end", "60000 x 60000 pixels", "no base64"]
+    assert all(reason in s.error.message for s, reason in zip(samples, reasons, strict=True))
+    assert all(len(s.error.message) < 200 and s.error.boundary == "input" for s in samples)
+
+
+@pytest.mark.parametrize(("kind", "mode"), [("BMP", "RGB"), ("TIFF", "CMYK"), ("TIFF", "L")])
+def test_pictures_of_rare_kinds_are_sent_as_png(tmp_path, kind, mode):
+    pillow = pytest.importorskip("PIL.Image", reason="Pillow makes them png")
+    picture = pillow.new(mode, (5, 4), 77)
+    picture.save(tmp_path / "a", kind)
+    head, _, data = DataURLs().get(str(tmp_path / "a")).partition(";base64,")
+    assert head == "data:image/png"
+    sent = pillow.open(BytesIO(base64.b64decode(data)))
+    assert list(sent.convert("RGB").tobytes()) == list(picture.convert("RGB").tobytes())
+
+
 def test_an_image_is_encoded_once_and_a_bad_one_fails_its_draws_alone(tmp_path):
     (tmp_path / "a.png").write_bytes(PNG)
     (tmp_path / "b.png").write_bytes(b"<html>")
@@ -127,21 +193,6 @@ def test_an_image_is_encoded_once_and_a_bad_one_fails_its_draws_alone(tmp_path):
         )
     assert engine.images.num_encoded == 1
     assert [s.error.boundary if s.error else None for s in samples] == [None] * 6 + ["input"] * 3
-
-
-def test_every_sample_exactly_once_whatever_fails():
-    """94 % of all answers are faults of one of 13 kinds."""
-    requests = [request(f"p{i:03}", 5) for i in range(100)]
-    faults = Faults.of_every_kind(0.2, retry_after_s=0.01, slow_s=0.05)
-
-    async def draw():
-        async with ScriptedServer(faults=faults) as server:
-            engine = engine_of(server, retries=1000, idle_s=0.3, token_stats=False)
-            return await collect(engine, *requests), server.counts
-
-    samples, counts = asyncio.run(draw())
-    assert set(counts.by_fault) == set(KINDS)
-    assert [(s.key, s.text) for s in samples] == [(d.key, text_of(r, d)) for r in requests for d in r.draws]
 
 
 def test_after_the_last_attempt_a_sample_fails_and_a_429_is_no_attempt():
@@ -205,6 +256,26 @@ def test_a_server_that_dies_comes_back_and_loses_nothing():
 
     got, owed = asyncio.run(draw())
     assert got == owed
+
+
+def test_a_server_that_fails_whatever_it_is_asked_uses_up_no_attempts(caplog):
+    async def draw(*, heals: bool, **options):
+        async with ScriptedServer(faults=Faults(error_500=1.0)) as server:
+            engine = engine_of(server, token_stats=False, retries=3, **options)
+            drawing = asyncio.create_task(collect(engine, *(request(f"p{i:03}", 5) for i in range(60))))
+            while heals and not (caplog.records or drawing.done()):
+                await asyncio.sleep(0.001)
+            server.faults = Faults() if heals else server.faults
+            return await drawing
+
+    samples = asyncio.run(draw(heals=True))
+    assert {s.error for s in samples} == {None}
+    assert [record.message.partition("/v1")[2] for record in caplog.records] == [
+        ": the server answers 500: The server had an error.; it is asked again from time to time",
+        " answers again",
+    ]
+    with pytest.raises(EngineError, match=r"no server answers: .*: the server answers 500: The server had an error"):
+        asyncio.run(draw(heals=False, give_up_s=0.3))
 
 
 def test_no_server_at_all_is_an_engine_error():

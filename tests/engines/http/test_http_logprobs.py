@@ -54,6 +54,12 @@ def test_the_pieces_of_a_character_are_aligned_without_their_bytes():
     assert stats.ids.tolist() == [-1] * 4
 
 
+def test_bytes_of_no_character_may_come_as_empty_pieces():
+    said = {"tokens": ["", "a", "", "", " b", ""], "token_logprobs": [-1.0] * 6}
+    for text in ("\ufffda\ufffd\ufffd b", "\ufffda\ufffd\ufffd b\ufffd"):
+        assert read_logprobs(said, text, is_stopped=False, num_top=0).starts.tolist() == [0, 1, 2, 2, 4, 6]
+
+
 def test_end_tokens_are_left_out_and_other_texts_refused():
     tokens = [b"1", b"23", b"<|end|>"]
     assert len(read_logprobs(chat(tokens), "123", is_stopped=True, num_top=2)) == 2

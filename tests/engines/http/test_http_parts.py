@@ -3,10 +3,12 @@ from __future__ import annotations
 import asyncio
 from email.utils import formatdate
 from random import Random
+from types import SimpleNamespace
 
 import orjson
 import pytest
 
+from tamis.engines.http import HTTPEngine, transport
 from tamis.engines.http.answers import read_answer
 from tamis.engines.http.dialect import Dialect
 from tamis.engines.http.endpoints import Endpoint, Endpoints
@@ -68,7 +70,7 @@ def test_arguments_go_before_the_environment_and_that_before_the_file(monkeypatc
 )
 def test_errors_are_one_line_without_the_key(status, body, kind, part):
     data = body if isinstance(body, bytes) else orjson.dumps(body)
-    error = Transport("sk-key", 1, 1)._error(status, data, None)
+    error = Transport("sk-key", 1, 1, 1, None)._error(status, data, None)
     assert type(error) is kind
     assert part in str(error)
     assert "sk-key" not in str(error)
@@ -129,6 +131,47 @@ def test_bodies_say_what_the_server_understands():
     assert not dialect.learn("Unrecognized request argument supplied: top_k", body)
     assert dialect.learn("Unrecognized request argument supplied: seed", body)
     assert "seed" not in dialect.spoken(body)
+
+
+@pytest.mark.parametrize(
+    ("message", "is_learnt"),
+    [
+        ("Invalid schema for response_format 'reply'", True),
+        ("This response_format type is unavailable now", True),
+        ("Failed to compile the grammar", True),
+        ("The prompt is too long", False),
+    ],
+)
+def test_a_schema_is_given_up_in_whatever_words_it_is_refused(message, is_learnt):
+    dialect = Dialect("m", plain=False, extra_body={})
+    prompt = Prompt((Message("user", "u"),), schema={"type": "object"})
+    body = dialect.body(dialect.content(prompt, []), Sampling(), 9, 1, Endpoint("u", 4))
+    assert dialect.learn(message, body) == is_learnt
+    assert dialect.unsent(prompt) == (("response_format",) if is_learnt else ())
+    assert ("response_format" in dialect.spoken(body)) != is_learnt
+
+
+def test_requests_a_second_are_spread(monkeypatch):
+    slept = []
+
+    async def sleep(seconds):
+        slept.append(seconds)
+
+    clock = SimpleNamespace(time=lambda: 50.0)
+    monkeypatch.setattr(transport, "asyncio", SimpleNamespace(get_running_loop=lambda: clock, sleep=sleep))
+    limited = Transport("", 1, 1, 1, max_rps=4)
+
+    async def turns():
+        for _ in range(4):
+            await limited._turn()
+        clock.time = lambda: 99.0  # nothing is saved up
+        for _ in range(2):
+            await limited._turn()
+
+    asyncio.run(turns())
+    assert slept == [0.0, 0.25, 0.5, 0.75, 0.0, 0.25]
+    with pytest.raises(UsageError, match="requests a second"):
+        HTTPEngine("m", base_urls=["h"], max_rps=0)
 
 
 def test_the_limit_falls_with_429s_and_timeouts_and_rises_again():

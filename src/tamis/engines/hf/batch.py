@@ -6,31 +6,44 @@ All state of a step is in arrays over the slots, so that a step costs the same f
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from tamis.engines.hf.cache import Prefix
 from tamis.engines.hf.hidden import HiddenSums, RowSums
 from tamis.engines.hf.sampler import Sampler, uniforms
 from tamis.engines.token_stats import STATE, statistics
 from tamis.engines.watch import Watches
-from tamis.records import Draw, Request
+from tamis.records import Draw, Prompt, Request
 
 ROOM = 256  # tokens a row's arrays hold at first; doubled as needed
 
 
 @dataclass(slots=True, eq=False)
+class Opening:
+    """A prompt that is run once, for all draws of one request or of several that ask the same."""
+
+    prompt: Prompt
+    ids: list[int]  # at least one
+    beside: Mapping[str, Tensor]  # what the model takes of the prompt's images
+    prefix: Prefix | None = None  # of all tokens but the last, once it was run
+
+
+@dataclass(slots=True, eq=False)
 class Job:
-    """A request under work: its prompt is run once, for all of its draws."""
+    """A request under work."""
 
     request: Request
     ids: list[int]  # of the prompt
     limit: int  # tokens that may be generated
     stop_bytes: int  # length of the longest stop string, 0 without
     owed: int  # draws that have no slot yet
-    prefix: Prefix | None = None  # of all prompt tokens but the last; kept while draws are owed
+    opening: Opening | None  # kept while draws are owed
+    offset: int = 0  # of the prefix
 
 
 @dataclass(slots=True, eq=False)
@@ -56,6 +69,7 @@ class Batch:
         self.alive = np.zeros(num_rows, dtype=bool)
         self.tokens = np.zeros(num_rows, dtype=np.int64)  # to be fed next
         self.positions = np.zeros(num_rows, dtype=np.int64)  # where it goes
+        self.offsets = np.zeros(num_rows, dtype=np.int64)  # see `Prefix`
         self.lengths = np.zeros(num_rows, dtype=np.int64)  # tokens generated
         self.limits = np.zeros(num_rows, dtype=np.int64)
         self.sampler = Sampler(num_rows)
@@ -79,6 +93,7 @@ class Batch:
         self.reserve(length + 1)
         self.lengths[slot], self.limits[slot] = length, row.job.limit
         self.positions[slot] = len(row.job.ids) - 1 + length
+        self.offsets[slot] = row.job.offset
         self.tokens[slot] = row.ids[-1] if length else row.job.ids[-1]
         self.ids[slot, :length], self.states[slot, :length] = row.ids, row.states
         self.numbers[slot] = uniforms(row.draw.seed, self.numbers.shape[1])
@@ -129,7 +144,7 @@ class Batch:
         row.ids, row.states = self.ids[slot, :length].copy(), self.states[slot, :length].copy()
         self.rows[slot] = None
         self.alive[slot] = False
-        self.tokens[slot] = self.positions[slot] = self.lengths[slot] = 0
+        self.tokens[slot] = self.positions[slot] = self.offsets[slot] = self.lengths[slot] = 0
         self.stopping.discard(slot)
         self.watches.rows.discard(slot)
         if self.hidden:

@@ -7,6 +7,7 @@ neither the number of columns nor the other rows change a bit of a row's result 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -15,16 +16,16 @@ from transformers import PreTrainedModel
 from transformers.cache_utils import Cache, CacheLayerMixin, DynamicCache
 
 BUCKET = 64
-WHOLE_SUM = 256  # positions
+WHOLE_SUM = 192  # positions
 LONG_BUCKET = 512
 
 
 def bucket(length: int) -> int:
     """The number of columns that hold `length` positions.
 
-    Steps of 64 up to 256, of 512 beyond: a row's bits must not depend on how many columns its neighbours need. Measured on one
-    CPU (AVX-512): 300 positions gave the same bits in 320 and 384 columns, and others from 448 on. With these
-    steps no difference was found up to 1,536 columns; the tests hold that.
+    Steps of 64 up to 192, of 512 beyond: a row's bits must not depend on how many columns its neighbours need. Measured on two
+    CPUs: 300 positions gave other bits in 448 columns than in 384 (AVX-512), 200 positions in 256 or 320 than in 384 (AVX2).
+    With these steps no difference was found up to 2,048 columns; the tests hold that.
     """
     step = BUCKET if length <= WHOLE_SUM else LONG_BUCKET
     return -(-length // step) * step
@@ -36,6 +37,7 @@ class Prefix(NamedTuple):
     length: int
     keys: tuple[Tensor, ...]  # a layer: (1, H, length, D); none when the length is 0
     values: tuple[Tensor, ...]
+    offset: int = 0  # from the length to the position that the model gives the next token: a picture counts by its sides
 
 
 class SlotLayer(CacheLayerMixin):  # type: ignore[misc]
@@ -167,16 +169,27 @@ class SharedLayer(CacheLayerMixin):  # type: ignore[misc]
         return -1
 
 
-def shared(prefix: Prefix, num_layers: int) -> Cache:
+class SharedCache(Cache):  # type: ignore[misc]
     """A cache by which the rows of one forward pass, or of several, all go on after the same prefix."""
-    if not prefix.length:
-        return Cache(layers=[SharedLayer(0, None, None) for _ in range(num_layers)])
-    pairs = zip(prefix.keys, prefix.values, strict=True)
-    return Cache(layers=[SharedLayer(prefix.length, keys, values) for keys, values in pairs])
+
+    def __init__(self, prefix: Prefix, num_layers: int) -> None:
+        nothing = [(None, None)] * num_layers
+        pairs = zip(prefix.keys, prefix.values, strict=True) if prefix.length else nothing
+        self.offset = prefix.offset
+        super().__init__(layers=[SharedLayer(prefix.length, keys, values) for keys, values in pairs])
 
 
-def prefill(model: PreTrainedModel, ids: list[int], device: torch.device, after: Prefix | None = None) -> Prefix:
-    """Run a prompt once, alone, or go on after a prefix: the keys and values of all positions."""
+def prefill(
+    model: PreTrainedModel,
+    ids: list[int],
+    device: torch.device,
+    after: Prefix | None = None,
+    beside: Mapping[str, Tensor] | None = None,
+) -> Prefix:
+    """Run a prompt once, alone, or go on after a prefix of text: the keys and values of all positions.
+
+    `beside` is what the model takes of the prompt's images; what it says of each token may go on after `ids`.
+    """
     before = after or Prefix(0, (), ())
     if not ids:
         return before
@@ -184,6 +197,24 @@ def prefill(model: PreTrainedModel, ids: list[int], device: torch.device, after:
     for layer, (keys, values) in enumerate(zip(before.keys, before.values, strict=True)):
         cache.update(keys, values, layer)
     tokens = torch.tensor([ids], device=device)
-    model(input_ids=tokens, past_key_values=cache, use_cache=True, logits_to_keep=1)
+    options = _options(beside or {}, len(ids), device)
+    try:
+        model(input_ids=tokens, past_key_values=cache, use_cache=True, logits_to_keep=1, **options)
+    finally:  # after running out of memory too
+        offset = _take_offset(model)
     length = before.length + len(ids)
-    return Prefix(length, tuple(layer.keys for layer in cache.layers), tuple(layer.values for layer in cache.layers))
+    return Prefix(length, tuple(layer.keys for layer in cache.layers), tuple(layer.values for layer in cache.layers), offset)
+
+
+def _options(beside: Mapping[str, Tensor], length: int, device: torch.device) -> dict[str, Tensor]:
+    of_tokens = ("mm_token_type_ids", "token_type_ids")
+    return {name: (value[:, :length] if name in of_tokens else value).to(device) for name, value in beside.items()}
+
+
+def _take_offset(model: PreTrainedModel) -> int:
+    """The offset that a model with positions in three dimensions has just found, taken from it: it is no other text's."""
+    found = getattr(model.base_model, "rope_deltas", None)
+    if found is None:
+        return 0
+    model.base_model.rope_deltas = None
+    return int(found.item())

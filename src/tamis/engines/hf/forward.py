@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -20,7 +20,7 @@ from transformers import PreTrainedModel
 from transformers.cache_utils import Cache
 from transformers.modeling_outputs import BaseModelOutputWithPast
 
-from tamis.engines.hf.cache import Prefix, prefill, shared
+from tamis.engines.hf.cache import Prefix, SharedCache, prefill
 from tamis.engines.hf.load import Loaded
 from tamis.engines.hf.masks import layer_kinds, layer_masks
 from tamis.engines.hf.probe import difference, is_out_of_memory, tolerance
@@ -61,20 +61,20 @@ class Body:
         self.token_limit = GPU_TOKENS if loaded.device.type == "cuda" else CPU_TOKENS
         self._max_rows = max_rows
 
-    def prefix(self, ids: list[int], after: Prefix | None = None) -> Prefix | None:
-        """The keys and values of a text, alone or after another; None when memory does not hold them."""
+    def prefix(self, ids: list[int], after: Prefix | None = None, beside: Mapping[str, Tensor] | None = None) -> Prefix | None:
+        """The keys and values of a prompt, alone or after another text (see `prefill`); None when memory does not hold them."""
         try:
-            return prefill(self.model, ids, self.device, after)
+            return prefill(self.model, ids, self.device, after, beside)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
             return None
 
-    def cache(self, prefix: Prefix) -> Cache:
+    def cache(self, prefix: Prefix) -> SharedCache:
         """What `states` wants of a prefix."""
-        return shared(prefix, self._config.num_hidden_layers)
+        return SharedCache(prefix, self._config.num_hidden_layers)
 
-    def states(self, cache: Cache, rows: Sequence[Row]) -> tuple[Tensor, tuple[Tensor, ...]]:
+    def states(self, cache: SharedCache, rows: Sequence[Row]) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Read rows after the prefix of a cache.
 
         Returns:
@@ -93,6 +93,9 @@ class Body:
         options = self._options
         if rows[0].layout is not None:
             options = options | self._tree_options(torch.from_numpy(layout).to(self.device), cache.get_seq_length())
+        elif cache.offset:
+            first = cache.get_seq_length() + cache.offset
+            options = options | {"position_ids": torch.arange(first, first + width, device=self.device).expand(len(rows), -1)}
         tokens = torch.from_numpy(ids).to(self.device)
         out = self.model.base_model(input_ids=tokens, past_key_values=cache, use_cache=True, **options)
         return out.last_hidden_state, out.hidden_states or ()

@@ -2,40 +2,50 @@
 
 from __future__ import annotations
 
-from tamis.engines.hf.batch import Job
+from collections.abc import Iterable
+from typing import Any
+
+from tamis.engines.hf.batch import Job, Opening
 from tamis.engines.hf.load import Loaded
+from tamis.engines.hf.pictures import Tokens
+from tamis.errors import TamisError
 from tamis.records import Draw, Prompt, Request, Sample
 
 
-def read_request(loaded: Loaded, request: Request) -> Job | str:
-    """The prompt as tokens and the room for an answer, or one line that says why the prompt cannot be used."""
+def read_request(loaded: Loaded, request: Request, recent: Iterable[Opening] = ()) -> Job | str:
+    """The prompt as tokens and the room for an answer, or one line that says why the prompt cannot be used.
+
+    A prompt that is among the recent ones is not read again.
+    """
     sampling = request.sampling
     if sampling.max_tokens < 1:
         return f"max_tokens is {sampling.max_tokens}"
-    ids = read_prompt(loaded, request.prompt)
-    if isinstance(ids, str):
-        return ids
-    room = loaded.context - len(ids)
+    opening = next((one for one in recent if one.prompt == request.prompt), None)
+    if opening is None:
+        tokens = read_prompt(loaded, request.prompt)
+        if isinstance(tokens, str):
+            return tokens
+        opening = Opening(request.prompt, *tokens)
+    room = loaded.context - len(opening.ids)
     if room < 1:
-        return f"the prompt has {len(ids)} tokens, the model's context holds {loaded.context}"
+        return f"the prompt has {len(opening.ids)} tokens, the model's context holds {loaded.context}"
     stop_bytes = max((len(stop.encode()) for stop in sampling.stop), default=0)
-    return Job(request, ids, min(sampling.max_tokens, room), stop_bytes, len(request.draws))
+    return Job(request, opening.ids, min(sampling.max_tokens, room), stop_bytes, len(request.draws), opening)
 
 
-def read_prompt(loaded: Loaded, prompt: Prompt) -> list[int] | str:
-    """The prompt's tokens, at least one, or one line that says why it has none."""
-    if prompt.images:
-        return "the hf engine takes no images"
+def read_prompt(loaded: Loaded, prompt: Prompt) -> Tokens | str:
+    """The prompt as tokens, at least one, or one line that says why it has none."""
     try:
-        ids = _prompt_ids(loaded, prompt)
+        tokens = loaded.pictures(prompt) if prompt.images else Tokens(prompt_ids(loaded.tokenizer, prompt), {})
+    except TamisError as error:
+        return error.message
     except Exception as error:  # noqa: BLE001 - a chat template is a program of the model's, and may raise anything
         return f"the prompt cannot be tokenised: {error}"
-    return ids or "the prompt has no tokens"
+    return tokens if tokens.ids else "the prompt has no tokens"
 
 
-def _prompt_ids(loaded: Loaded, prompt: Prompt) -> list[int]:
+def prompt_ids(tokenizer: Any, prompt: Prompt) -> list[int]:
     """The prompt's tokens: through the chat template when there is one and the prompt is not raw."""
-    tokenizer = loaded.tokenizer
     if prompt.raw or not tokenizer.chat_template:
         return [int(i) for i in tokenizer(prompt.text, verbose=False).input_ids]
     turns = [{"role": message.role, "content": message.content} for message in prompt.messages]

@@ -8,10 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from transformers import (
+    MODEL_FOR_CAUSAL_LM_MAPPING,
+    MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING,
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForImageTextToText,
+    AutoTokenizer,
+    PreTrainedModel,
+)
 from transformers.utils import logging
 
 from tamis.engines.hf.masks import layer_kinds
+from tamis.engines.hf.pictures import Pictures
 from tamis.errors import EngineError, UsageError
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -27,12 +36,13 @@ class Loaded:
     device: torch.device
     context: int  # positions the model can hold, prompt and answer together
     eos_ids: frozenset[int]
+    pictures: Pictures
 
 
-def load(name: str, device: str, dtype: str, *, trust_remote_code: bool, kind: Any = AutoModelForCausalLM) -> Loaded:
+def load(name: str, device: str, dtype: str, *, trust_remote_code: bool, kind: Any = None) -> Loaded:
     """Load model `name`, a local folder or a hub name, from safetensors only.
 
-    `kind` is the class of transformers that knows such models by their configuration.
+    `kind` is the class of transformers that knows such models by their configuration; None: one for models that write.
 
     Raises:
         UsageError: The device or the dtype does not exist.
@@ -41,12 +51,12 @@ def load(name: str, device: str, dtype: str, *, trust_remote_code: bool, kind: A
     place = _device(device)
     if dtype != "auto" and dtype not in DTYPES:
         raise UsageError(f"dtype: no such type: {dtype}", f"Use auto or one of: {', '.join(DTYPES)}")
-    _check_folder(name)
+    check_folder(name)
     bars = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()  # only the command line writes to the terminal
     try:
         tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=trust_remote_code)
-        model, info = kind.from_pretrained(
+        model, info = (kind or _kind(name, trust_remote_code=trust_remote_code)).from_pretrained(
             name,
             dtype=DTYPES.get(dtype, "auto"),
             use_safetensors=True,
@@ -54,7 +64,7 @@ def load(name: str, device: str, dtype: str, *, trust_remote_code: bool, kind: A
             output_loading_info=True,
         )
     except Exception as error:  # whatever transformers, safetensors or the hub's client raise for a bad model
-        raise EngineError(f"the model does not load: {name}: {_first_line(error)}", "Check the name or the folder") from error
+        raise EngineError(f"the model does not load: {name}: {first_line(error)}", "Check the name or the folder") from error
     finally:
         if bars:
             logging.enable_progress_bar()
@@ -66,7 +76,16 @@ def load(name: str, device: str, dtype: str, *, trust_remote_code: bool, kind: A
         model = model.float()  # a CPU computes in half precision hundreds of times slower
     model = model.to(place).eval()
     layer_kinds(model.config.get_text_config())  # refuses what is no attention
-    return Loaded(model, tokenizer, place, _context(model, tokenizer), _eos_ids(model, tokenizer))
+    ends = end_ids(getattr(model, "generation_config", None), model.config.get_text_config(), tokenizer)
+    pictures = Pictures(name, model, tokenizer, trust_remote_code=trust_remote_code)
+    return Loaded(model, tokenizer, place, _context(model, tokenizer), ends, pictures)
+
+
+def _kind(name: str, *, trust_remote_code: bool) -> Any:
+    """The class for models that write: those that see as well have one of their own, unless both know them."""
+    config = type(AutoConfig.from_pretrained(name, trust_remote_code=trust_remote_code))
+    sees = config in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING and config not in MODEL_FOR_CAUSAL_LM_MAPPING
+    return AutoModelForImageTextToText if sees else AutoModelForCausalLM
 
 
 def _device(name: str) -> torch.device:
@@ -76,11 +95,11 @@ def _device(name: str) -> torch.device:
         device = torch.device(name)
         torch.ones(1, device=device).tolist()  # a device that computes: `meta` does not
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise UsageError(f"device: {name} cannot be used here: {_first_line(error)}", "Use auto, cpu or cuda") from error
+        raise UsageError(f"device: {name} cannot be used here: {first_line(error)}", "Use auto, cpu or cuda") from error
     return device
 
 
-def _check_folder(name: str) -> None:
+def check_folder(name: str) -> None:
     """Refuse a path without a whole model; a name that is no path is left to the hub's client."""
     folder = Path(name).expanduser()
     if not folder.is_dir():
@@ -107,15 +126,15 @@ def _context(model: PreTrainedModel, tokenizer: Any) -> int:
     return int(limit) if limit else sys.maxsize
 
 
-def _eos_ids(model: PreTrainedModel, tokenizer: Any) -> frozenset[int]:
+def end_ids(generation: Any, text_config: Any, tokenizer: Any) -> frozenset[int]:
     """What ends an answer: the end tokens that `generate` would use, and the tokenizer's."""
-    generation = getattr(model, "generation_config", None)
     of_generation = generation.eos_token_id if generation is not None else None
-    ids = of_generation if of_generation is not None else model.config.get_text_config().eos_token_id
+    ids = of_generation if of_generation is not None else text_config.eos_token_id
     found = {*(ids if isinstance(ids, list | tuple) else [ids]), tokenizer.eos_token_id}
     return frozenset(int(i) for i in found if i is not None)
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """What an error says first, without its full stop."""
     lines = str(error).strip().splitlines()
     return lines[0].rstrip(".") if lines else type(error).__name__

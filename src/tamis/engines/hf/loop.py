@@ -1,8 +1,9 @@
 """The decoding loop: admit, step, finish, until nothing is owed.
 
-A prompt of P tokens is run once for all of its draws, without its last token. A draw gets a copy of those P - 1 cached
-positions in a free slot and feeds the last prompt token itself, in the same step as all rows: so every token of every draw
-comes from the same shapes, and a slot is never idle between two draws.
+A prompt of P tokens is run once for all draws of its request, without its last token; one with images once for requests that
+follow each other too, for rejection sampling asks for one candidate of a picture at a time. A draw gets a copy of those P - 1
+cached positions in a free slot and feeds the last prompt token itself, in the same step as all rows: so every token of every
+draw comes from the same shapes, and a slot is never idle between two draws.
 
 Determinism. A row's result depends on the number of rows in a step, never on which they are. On a CPU in fp32, from 16 rows
 on, it does not even depend on the number, as the probe of `_num_rows` makes sure for the model at hand; then a step runs only
@@ -21,7 +22,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tamis.engines.hf.batch import Batch, Job, Row
+from tamis.engines.hf.batch import Batch, Job, Opening, Row
 from tamis.engines.hf.cache import Prefix, SlotCache, prefill
 from tamis.engines.hf.hidden import HiddenSums, finish
 from tamis.engines.hf.intake import blank_sample, read_request
@@ -32,6 +33,7 @@ from tamis.engines.hf.text import Detokenizer, cut_at_stop
 from tamis.engines.token_stats import statistics
 from tamis.records import Failure, FinishReason, Request, Sample, TokenStats
 
+RECENT = 4  # prompts with images that may be asked again
 FEWEST_ROWS = 16  # fewer take other matrix kernels, whose sums run in another order
 
 
@@ -66,6 +68,7 @@ class Decoder:
         self._text = Detokenizer(loaded.tokenizer)
         self._eos = np.array(sorted(loaded.eos_ids), dtype=np.int64)
         self._waiting: deque[Row] = deque()
+        self._recent: deque[Opening] = deque(maxlen=RECENT)
         self._resize(batch_size)
 
     @property
@@ -113,8 +116,10 @@ class Decoder:
 
     def _open(self, source: Source, request: Request) -> None:
         """Put a request's draws into the queue, or emit them as failed when the prompt cannot be used."""
-        job = read_request(self._loaded, request)
+        job = read_request(self._loaded, request, self._recent)
         if isinstance(job, Job):
+            if request.prompt.images and job.opening and job.opening not in self._recent:
+                self._recent.append(job.opening)
             self._waiting.extend(Row(job, draw) for draw in request.draws)
             return
         source.seated(len(request.draws))
@@ -124,10 +129,7 @@ class Decoder:
     def _seat(self, slot: int, row: Row) -> None:
         """Fill a slot with a row's prefix and put the row into it."""
         job = row.job
-        if row.prefix is None and job.prefix is None:
-            job.prefix = prefill(self._loaded.model, job.ids[:-1], self._loaded.device)
-        prefix = row.prefix or job.prefix
-        assert prefix is not None
+        prefix = row.prefix or self._run_prompt(job)
         alive = self._batch.positions[self._batch.alive]
         self._cache.reserve(max([prefix.length + 1, *(alive + 1).tolist()]))
         self._cache.fill(slot, prefix)
@@ -135,8 +137,17 @@ class Decoder:
         if row.prefix is None:
             job.owed -= 1
             if not job.owed:
-                job.prefix = None
+                job.opening = None
         row.prefix = None
+
+    def _run_prompt(self, job: Job) -> Prefix:
+        """The prefix of a job with owed draws, run now unless it is there."""
+        opening = job.opening
+        assert opening is not None
+        if opening.prefix is None:
+            opening.prefix = prefill(self._loaded.model, job.ids[:-1], self._loaded.device, beside=opening.beside)
+        job.offset = opening.prefix.offset
+        return opening.prefix
 
     # --- a step ---------------------------------------------------------------------------------------------------
 
@@ -144,7 +155,8 @@ class Decoder:
         batch = self._batch
         num_rows = self._num_rows()
         self._cache.reserve(int(batch.positions.max()) + 1)
-        return self._stepper(self._cache, batch.tokens[:num_rows], batch.positions[:num_rows])
+        rows = slice(num_rows)
+        return self._stepper(self._cache, batch.tokens[rows], batch.positions[rows], batch.offsets[rows])
 
     def _num_rows(self) -> int:
         """How many rows to step: all, or fewer where that is known to change no bit; the living move to the front."""
@@ -261,7 +273,9 @@ class Decoder:
             row.prefix = prefix
             parked.append(row)
         for row in self._waiting:
-            row.job.prefix = None
+            if row.job.opening:
+                row.job.opening.prefix = None
+        self._recent.clear()
         self._waiting.extendleft(reversed(parked))
         source.seated(-len(parked))
         if batch.num_rows == 1:

@@ -44,9 +44,13 @@ class SampleReader:
     def __call__(self, reading: Reading) -> Iterator[Sample]:
         """Each sample, read or with an error, in any order; one that had an error keeps it."""
         prompt = read_prompt(self._loaded, reading.prompt)
+        if isinstance(prompt, str):
+            yield from (s if s.error is not None else replace(s, error=Failure("input", prompt)) for s in reading.samples)
+            return
+        ids, beside = prompt
         texts = []
         for sample in reading.samples:
-            text = prompt if isinstance(prompt, str) else self._tokens(sample, len(prompt))
+            text = self._tokens(sample, len(ids))
             if sample.error is not None:
                 yield sample
             elif isinstance(text, str):
@@ -54,12 +58,11 @@ class SampleReader:
             elif len(text.ids):
                 texts.append(text)
             else:
-                yield self._with(text, len(prompt), np.empty((0, STATE), np.float32), None)
+                yield self._with(text, len(ids), np.empty((0, STATE), np.float32), None)
         if not texts:
             return
-        assert not isinstance(prompt, str)
-        rows = [Row(np.concatenate((prompt[-1:], text.ids[:-1])).astype(np.int64)) for text in texts]
-        prefix = self._forward.prefix(prompt[:-1])
+        rows = [Row(np.concatenate((ids[-1:], text.ids[:-1])).astype(np.int64)) for text in texts]
+        prefix = self._forward.prefix(ids[:-1], beside=beside)
         if prefix is None:
             yield from (replace(text.sample, error=Failure("engine", OUT_OF_MEMORY)) for text in texts)
             return
@@ -67,7 +70,7 @@ class SampleReader:
 
         def work(chunk: list[int]) -> list[Sample]:
             last, hidden = self._forward.states(cache, [rows[i] for i in chunk])
-            return self._samples([texts[i] for i in chunk], len(prompt), last, hidden)
+            return self._samples([texts[i] for i in chunk], len(ids), last, hidden)
 
         for i, read in self._forward.in_chunks(cache, rows, work):
             yield read or replace(texts[i].sample, error=Failure("engine", OUT_OF_MEMORY))

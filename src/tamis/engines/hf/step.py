@@ -28,19 +28,24 @@ class Stepper:
         self.vocab_size: int = model.get_output_embeddings().weight.shape[0]
 
     def __call__(
-        self, cache: SlotCache, tokens: NDArray[np.int64], positions: NDArray[np.int64]
+        self,
+        cache: SlotCache,
+        tokens: NDArray[np.int64],
+        positions: NDArray[np.int64],
+        offsets: NDArray[np.int64] | None = None,
     ) -> tuple[Tensor, Tensor | None]:
-        """Feed tokens (R,) at positions (R,) of the first R slots.
+        """Feed tokens (R,) at positions (R,) of the first R slots; the model counts them as these plus offsets (R,).
 
         Returns:
             The raw logits (R, V), and with `hidden` the hidden states of all layers (R, L+1, d).
         """
         at = torch.from_numpy(positions).to(self._device)
+        counted = at if offsets is None else at + torch.from_numpy(offsets).to(self._device)
         cache.place(at)
         out = self._model(
             input_ids=torch.from_numpy(tokens).to(self._device)[:, None],
             attention_mask=step_masks(self._config, self._kinds, at, cache.length, self._model.dtype),
-            position_ids=at[:, None],
+            position_ids=counted[:, None],
             past_key_values=cache,
             use_cache=True,
             **self._options,

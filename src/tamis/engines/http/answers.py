@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from tamis.engines.http.exact import read_exact
 from tamis.engines.http.logprobs import read_logprobs
 from tamis.engines.http.transport import NoAnswerError
 from tamis.engines.watch import tokens_until_cut
@@ -32,8 +33,13 @@ class Choice:
     completion_tokens: int
 
 
-def read_answer(answer: Any, *, num_top: int | None) -> list[Choice]:
-    """The choices of an answer to a chat or a plain completion, each index once; `num_top` logprobs were asked for (or none).
+def read_answer(answer: Any, *, num_top: int | None, is_exact: bool = False) -> list[Choice]:
+    """The choices of an answer to a chat or a plain completion, each index once.
+
+    Args:
+        answer: As JSON.
+        num_top: How many logprobs were asked for; None: none.
+        is_exact: Exact statistics were asked for, of one choice.
 
     Raises:
         NoAnswerError: It has another form.
@@ -43,6 +49,8 @@ def read_answer(answer: Any, *, num_top: int | None) -> list[Choice]:
         usage = answer.get("usage") or {}
         tokens = int(usage.get("prompt_tokens") or 0), int(usage.get("completion_tokens") or 0)
         read = [_read(choice, num_top, tokens, len(choices)) for _, choice in sorted(choices.items())]
+        if is_exact:
+            read = [_with_exact(read[0], choices[0], answer.get("tamis"), tokens[1])]
     except (KeyError, TypeError, ValueError, AttributeError):
         raise NoAnswerError("the server answers in another form than the protocol's") from None
     if not read:
@@ -67,6 +75,15 @@ def _read(choice: dict[str, Any], num_top: int | None, tokens: tuple[int, int], 
     return Choice(text, finish_reason, error, stats, tokens[0], completion_tokens)
 
 
+def _with_exact(choice: Choice, said: dict[str, Any], packed: Any, num_tokens: int) -> Choice:
+    is_stopped = choice.finish_reason == "stop"
+    try:
+        stats = read_exact(packed, choice.text, is_stopped=is_stopped, stop=said.get("stop_reason"), num_tokens=num_tokens)
+    except ValueError as error:
+        raise NoAnswerError(f"the server's token statistics cannot be read: {error}") from None
+    return replace(choice, stats=stats, completion_tokens=len(stats) if stats is not None else choice.completion_tokens)
+
+
 def _text(choice: dict[str, Any]) -> str:
     if "message" not in choice:
         text = choice["text"]
@@ -80,12 +97,14 @@ def _text(choice: dict[str, Any]) -> str:
     return text
 
 
-def samples_of(request: Request, draws: Sequence[Draw], choices: Sequence[Choice], seconds: float) -> list[Sample]:
+def samples_of(
+    request: Request, draws: Sequence[Draw], choices: Sequence[Choice], seconds: float, unsent: tuple[str, ...]
+) -> list[Sample]:
     """A sample for each draw, as far as the choices go."""
-    return [_sample(request, draw, choice, seconds) for draw, choice in zip(draws, choices, strict=False)]
+    return [_sample(request, draw, choice, seconds, unsent) for draw, choice in zip(draws, choices, strict=False)]
 
 
-def _sample(request: Request, draw: Draw, choice: Choice, seconds: float) -> Sample:
+def _sample(request: Request, draw: Draw, choice: Choice, seconds: float, unsent: tuple[str, ...]) -> Sample:
     text, finish_reason, stats = choice.text, choice.finish_reason, choice.stats
     completion_tokens = choice.completion_tokens
     if stats is not None and request.watch and (length := tokens_until_cut(stats, request.watch)):
@@ -105,6 +124,7 @@ def _sample(request: Request, draw: Draw, choice: Choice, seconds: float) -> Sam
         seconds=seconds,
         error=choice.error,
         stats=stats,
+        unsent=unsent,
     )
 
 

@@ -6,11 +6,12 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from random import Random
 from typing import Any, TypeVar
 
 from tamis.engines.http.answers import read_answer
-from tamis.engines.http.dialect import Dialect
+from tamis.engines.http.dialect import Dialect, exact_fields
 from tamis.engines.http.endpoints import Endpoint, Endpoints
 from tamis.engines.http.transport import NoAnswerError, RefusedError, TooManyError, Transport, UnknownPathError, one_line
 from tamis.errors import EngineError
@@ -20,6 +21,12 @@ _log = logging.getLogger(__name__)
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 30.0
 _TOP_LOGPROBS = (21, 20, 5, 0)
 """How many likeliest tokens are asked for, the most that a server takes; 21: see `logprobs` on vLLM's chat."""
+
+
+def _partial(num_top: int) -> tuple[str, str]:
+    """Of which tokens, and what that means."""
+    tokens = f"the {num_top} likeliest tokens" if num_top else "the sampled tokens"
+    return tokens, "scores that need the whole distribution are undefined there; `tamis vllm` gives it"
 
 
 class Client:
@@ -113,7 +120,7 @@ class Client:
 
     async def _explain_404(self, endpoint: Endpoint, path: str, message: str) -> None:
         """Raise unless the server knows the model, so that the 404 is a whim."""
-        models = await self._models(endpoint)
+        models, _ = await self._models(endpoint)
         if self._dialect.model in models:
             return
         if models:
@@ -121,56 +128,70 @@ class Client:
             raise EngineError(f"the server has no model {self._dialect.model}", one_line(f"It has: {names}"))
         raise EngineError(f"{endpoint.url}{path} does not exist: {message}", "Check --base-url and --model")
 
-    async def _models(self, endpoint: Endpoint) -> dict[str, str]:
-        """The server's models and who owns each; none where it does not tell."""
+    async def _models(self, endpoint: Endpoint) -> tuple[dict[str, str], int | None]:
+        """The server's models and who owns each, none where it does not tell; V where it gives exact statistics."""
         for _ in range(self._retries + 1):
             try:
                 page = await self._transport.get(endpoint.url + "/models")
-                return {str(row["id"]): str(row.get("owned_by")) for row in page["data"]}
+                models = {str(row["id"]): str(row.get("owned_by")) for row in page["data"]}
+                return models, int(page["tamis"]["vocab_size"]) if page.get("tamis") else None
             except NoAnswerError as error:
                 if error.is_down:
                     raise
                 await asyncio.sleep(self._pause(1))
             except TooManyError as error:
                 await asyncio.sleep(error.wait_s or self._pause(1))
-            except (UnknownPathError, RefusedError, KeyError, TypeError, AttributeError):
+            except (UnknownPathError, RefusedError, KeyError, TypeError, ValueError, AttributeError):
                 break
-        return {}
+        return {}, None
 
     async def _contact(self, endpoint: Endpoint) -> None:
         """Whether it is there; on first contact, what it can do."""
         if endpoint.is_known:
             with suppress(TooManyError, RefusedError, UnknownPathError):  # it speaks
                 await self._transport.get(endpoint.url + "/models")
+            if endpoint.is_doubtful:
+                await self._probe(endpoint, {}, partial(read_answer, num_top=None))
             return
-        models = await self._models(endpoint)
+        models, vocab_size = await self._models(endpoint)
         endpoint.takes_extras = models.get(self._dialect.model) in ("vllm", "sglang")
-        if self._token_stats and await self._probe_logprobs(endpoint) is None:
-            _log.warning("%s gives no log-probabilities: samples have no token statistics", endpoint.url)
-        if self._several:
-            choices = await self._probe(endpoint, {"n": 2})
+        if self._token_stats and not await self._probe_exact(endpoint, vocab_size):
+            number = await self._probe_logprobs(endpoint)
+            if number is None:
+                _log.warning("%s gives no log-probabilities: samples have no token statistics", endpoint.url)
+            else:
+                _log.warning("%s gives log-probabilities of %s only: %s", endpoint.url, *_partial(number))
+        if self._several and endpoint.vocab_size is None:
+            choices = await self._probe(endpoint, {"n": 2}, partial(read_answer, num_top=None))
             endpoint.honours_n = choices is not None and len(choices) == 2
         endpoint.is_known = True
+
+    async def _probe_exact(self, endpoint: Endpoint, vocab_size: int | None) -> bool:
+        """Whether a server that offers exact statistics has them for a token too."""
+        if vocab_size is not None:
+            if await self._probe(endpoint, exact_fields(), lambda answer: isinstance(answer.get("tamis"), str)):
+                endpoint.vocab_size = vocab_size
+            else:
+                _log.warning("%s offers exact token statistics and gives none", endpoint.url)
+        return endpoint.vocab_size is not None
 
     async def _probe_logprobs(self, endpoint: Endpoint) -> int | None:
         for number in _TOP_LOGPROBS:
             field = {"logprobs": number} if self._plain else {"logprobs": True, "top_logprobs": number}
-            choices = await self._probe(endpoint, field, num_top=number)
+            choices = await self._probe(endpoint, field, partial(read_answer, num_top=number))
             if choices and choices[0].stats is not None:
                 endpoint.top_logprobs = number
                 break
         return endpoint.top_logprobs
 
-    async def _probe(self, endpoint: Endpoint, fields: dict[str, Any], num_top: int | None = None) -> Any:
-        """The choices of a request for one token; None: it is refused."""
+    async def _probe(self, endpoint: Endpoint, fields: dict[str, Any], read: Callable[[Any], T]) -> T | None:
+        """What is read of the answer to a request for one token; None: it is refused."""
         content = {"prompt": "Hi"} if self._plain else {"messages": [{"role": "user", "content": "Hi"}]}
         path = "/completions" if self._plain else "/chat/completions"
         body = {"model": self._dialect.model, **content, "max_tokens": 1, **fields}
         for attempt in range(1, self._retries + 2):
             try:
-                return await self._attempt(
-                    endpoint, path, lambda _: self._dialect.spoken(body), lambda answer, _: read_answer(answer, num_top=num_top)
-                )
+                return await self._attempt(endpoint, path, lambda _: self._dialect.spoken(body), lambda answer, _: read(answer))
             except RefusedError:
                 return None
             except TooManyError as error:

@@ -8,6 +8,7 @@ and falls by half the share of 429s and timeouts in the round, the way DCTCP rea
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from random import Random
@@ -15,8 +16,10 @@ from random import Random
 from tamis.engines.http.transport import NoAnswerError
 from tamis.errors import EngineError
 
+_log = logging.getLogger(__name__)
 _INCREASE = 3.0
 _FAILURES_TO_PARK = 12  # in a row
+_FAILURES_TO_DOUBT = 100  # since the last answer
 _LONGEST_PROBE_PAUSE_S = 30.0
 
 
@@ -30,6 +33,7 @@ class Endpoint:
         self.is_up = False
         self.blocked_until = 0.0  # by the clock of the event loop
         self.top_logprobs: int | None = None  # None: it gives no log-probabilities; 0: of the sampled tokens alone
+        self.vocab_size: int | None = None  # None: it gives no exact statistics
         self.honours_n = False
         self.is_known = False  # it was asked what it can do
         self.takes_extras = False  # top_k, min_p and token ids are known to it
@@ -37,11 +41,17 @@ class Endpoint:
         self._num_outcomes = 0
         self._num_marks = 0  # 429s and timeouts of this round
         self._failures_in_a_row = 0
+        self._failures_since_answer = 0
         self._refusals_in_a_row = 0
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether it may be there, list its models, and fail whatever it is asked: parked, it shall answer something first."""
+        return self._failures_since_answer >= _FAILURES_TO_DOUBT
 
     def answered(self) -> None:
         """It gave an answer, if only that the request is wrong."""
-        self._failures_in_a_row = self._refusals_in_a_row = 0
+        self._failures_in_a_row = self._failures_since_answer = self._refusals_in_a_row = 0
         self._count()
 
     def refused(self, wait_s: float | None) -> None:
@@ -56,6 +66,7 @@ class Endpoint:
     def failed(self, *, is_down: bool, is_slow: bool) -> None:
         """It gave nothing usable; often enough in a row, it is parked."""
         self._failures_in_a_row += 1
+        self._failures_since_answer += not is_down
         self._num_marks += is_slow
         if is_down or self._failures_in_a_row >= _FAILURES_TO_PARK:
             self.is_up = False
@@ -169,7 +180,7 @@ class Endpoints:
 
     async def _contact_until_up(self, endpoint: Endpoint) -> None:
         clock = asyncio.get_running_loop().time
-        pause_s = 0.5
+        pause_s, is_told = 0.5, False
         try:
             while not endpoint.is_up:
                 try:
@@ -179,8 +190,13 @@ class Endpoints:
                     if self._down_since is not None and clock() - self._down_since > self._patience_s:
                         advice = "Check --base-url, and that the server runs; a resume goes on from here"
                         raise EngineError(f"no server answers: {endpoint.url}: {error.message}", advice) from None
+                    if not is_told:
+                        _log.warning("%s: %s; it is asked again from time to time", endpoint.url, error.message)
+                    is_told = True
                     await asyncio.sleep(self._rng.uniform(0.5, 1.0) * pause_s)
                     pause_s = min(2 * pause_s, _LONGEST_PROBE_PAUSE_S)
+            if is_told:
+                _log.warning("%s answers again", endpoint.url)
             self._down_since, self._patience_s = None, self._give_up_s
             self._wake(len(self._waiting))
         except Exception as error:  # noqa: BLE001 raised again by whoever waits

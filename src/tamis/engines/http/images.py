@@ -1,23 +1,18 @@
-"""Pictures as data URLs: each file read and encoded once for all the draws that show it."""
+"""Pictures as data URLs: each file checked, read and encoded once for all the draws that show it."""
 
 from __future__ import annotations
 
 import base64
 from collections import OrderedDict
+from io import BytesIO
 from pathlib import Path
 
-from tamis.errors import InputError
+from tamis.engines.pictures import open_picture
+from tamis.errors import InputError, MissingExtra
+from tamis.images import read_image
 
-MAX_IMAGE_BYTES = 20 << 20
 _MAX_CACHED_BYTES = 64 << 20
-_KINDS = (
-    (b"\x89PNG\r\n\x1a\n", "png"),
-    (b"\xff\xd8\xff", "jpeg"),
-    (b"GIF8", "gif"),
-    (b"BM", "bmp"),
-    (b"II*\x00", "tiff"),
-    (b"MM\x00*", "tiff"),
-)
+_RARELY_TAKEN = ("bmp", "tiff")
 
 
 class DataURLs:
@@ -29,26 +24,25 @@ class DataURLs:
         self.num_encoded = 0
 
     def get(self, path: str) -> str:
-        """Read and encode, unless the same file was encoded before.
+        """Check, read and encode, unless the same file was encoded before; a data URL is checked and stays as it is.
 
         Raises:
-            InputError: It cannot be read, is no picture by its first bytes, or is larger than 20 MB.
+            InputError: See `tamis.images.read_image`.
         """
-        if path.startswith("data:image/"):
+        if path.startswith("data:"):
+            read_image(path)
             return path
         try:
             stat = Path(path).stat()
             key = (path, stat.st_mtime_ns, stat.st_size)
-            if key in self._kept:
-                self._kept.move_to_end(key)
-                return self._kept[key]
-            if stat.st_size > MAX_IMAGE_BYTES:
-                raise InputError(f"the image {path} has {stat.st_size >> 20} MB; {MAX_IMAGE_BYTES >> 20} MB is the most")
-            data = Path(path).read_bytes()
-        except (OSError, ValueError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "no path"
-            raise InputError(f"cannot read the image {path}: {reason}") from None
-        url = f"data:image/{_kind(path, data)};base64,{base64.b64encode(data).decode()}"
+        except (OSError, ValueError):
+            key = (path, 0, 0)  # `read_image` says why
+        if key in self._kept:
+            self._kept.move_to_end(key)
+            return self._kept[key]
+        header, data = read_image(path)
+        kind, data = _as_png(path, header.kind, data) if header.kind in _RARELY_TAKEN else (header.kind, data)
+        url = f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
         self.num_encoded += 1
         self._kept[key] = url
         self._num_bytes += len(url)
@@ -57,10 +51,11 @@ class DataURLs:
         return url
 
 
-def _kind(path: str, data: bytes) -> str:
-    for start, kind in _KINDS:
-        if data.startswith(start):
-            return kind
-    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        return "webp"
-    raise InputError(f"the file {path} is no image (jpeg, png, gif, bmp, tiff, webp)")
+def _as_png(path: str, kind: str, data: bytes) -> tuple[str, bytes]:
+    """The same picture in a form that every server takes; as it stands where Pillow is not installed or cannot read it."""
+    out = BytesIO()
+    try:
+        open_picture(path).save(out, "PNG")
+    except (MissingExtra, InputError):
+        return kind, data
+    return "png", out.getvalue()

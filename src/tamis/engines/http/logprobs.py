@@ -96,21 +96,21 @@ def _starts(tokens: Tokens, text: str, *, is_stopped: bool) -> list[int] | None:
 
 
 def _starts_of_pieces(pieces: Sequence[str], text: str, *, is_stopped: bool) -> list[int] | None:
-    """The same where parts of a character came as replacement characters: what follows them tells where they end."""
+    """The same where parts of a character came as replacement characters, or empty: what follows tells where they end."""
     starts: list[int] = []
     place, is_open = 0, 0
     for piece in pieces:
         if place >= len(text) and is_stopped and not is_open:
             break
-        if "\ufffd" in piece and not text.startswith(piece, place):
+        if not piece or ("\ufffd" in piece and not text.startswith(piece, place)):
             starts.append(place)
             is_open += 1
             continue
         if is_open:
-            found = text.find(piece, place, place + is_open + len(piece)) if piece else place
+            found = text.find(piece, place, place + is_open + len(piece))
             if found < 0:
                 return None
-            place, is_open = found, 0 if piece else is_open
+            place, is_open = found, 0
         if not text.startswith(piece, place):
             rest = text[place:]
             if not (is_stopped and rest and piece.startswith(rest)):

@@ -1,7 +1,8 @@
-"""One exchange with a server: a request, and its answer as JSON or one of four errors."""
+"""One exchange with a server: a request, and its answer as JSON, whole or streamed, or one of four errors."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
 import time
@@ -11,10 +12,12 @@ from typing import Any
 import aiohttp
 import orjson
 
+from tamis.engines.http.events import Events, StreamError
 from tamis.errors import EngineError
 
 _LONGEST_MESSAGE = 300  # characters
 _LONGEST_WAIT_S = 600.0  # whatever Retry-After says
+_LINGER_S = 1.0  # for the end of a stream after its last event, so that the connection serves again
 
 
 class NoAnswerError(Exception):
@@ -49,11 +52,14 @@ class UnknownPathError(Exception):
 
 
 class Transport:
-    """A connection pool, a key, and the two limits of time. Enter it inside the event loop."""
+    """A connection pool, a key, the limits of time and of requests a second. Enter it inside the event loop."""
 
-    def __init__(self, key: str, timeout_s: float, idle_s: float) -> None:
+    def __init__(self, key: str, timeout_s: float, idle_s: float, stream_idle_s: float, max_rps: float | None) -> None:
         self._key = key
         self._timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=min(10.0, idle_s), sock_read=idle_s)
+        self._idle_s, self._stream_idle_s = idle_s, stream_idle_s
+        self._gap_s = 1.0 / max_rps if max_rps else 0.0
+        self._next_turn = 0.0  # by the clock of the event loop
 
     async def __aenter__(self) -> Transport:
         """Open the pool."""
@@ -90,9 +96,20 @@ class Transport:
         """As `post`, of a page."""
         return await self._exchange("GET", url, None)
 
+    async def _turn(self) -> None:
+        """Wait until the limit of requests a second allows one more."""
+        now = asyncio.get_running_loop().time()
+        turn = max(self._next_turn, now)
+        self._next_turn = turn + self._gap_s
+        await asyncio.sleep(turn - now)
+
     async def _exchange(self, method: str, url: str, body: bytes | None) -> Any:
+        if self._gap_s:
+            await self._turn()
         try:
             async with self._session.request(method, url, data=body, allow_redirects=False) as response:
+                if response.status == 200 and response.content_type == "text/event-stream":
+                    return await self._read_events(response.content)
                 data = await response.read()
                 status, headers = response.status, response.headers
         except aiohttp.ConnectionTimeoutError:
@@ -101,11 +118,31 @@ class Transport:
             raise NoAnswerError("the server took too long", is_slow=True) from None
         except aiohttp.ClientConnectorError as error:
             raise NoAnswerError(f"cannot connect: {error.os_error.strerror or 'no route'}", is_down=True) from None
+        except StreamError as error:
+            raise NoAnswerError(str(error)) from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise NoAnswerError(f"the connection broke: {type(error).__name__}") from None
         if status == 200:
             return _parse(data)
         raise self._error(status, data, _retry_after(headers.get("Retry-After")))
+
+    async def _read_events(self, content: aiohttp.StreamReader) -> Any:
+        """The answer of a stream; it may be idle for `idle_s` before its first event and for `stream_idle_s` after each."""
+        clock = asyncio.get_running_loop().time
+        events = Events(_parse)
+        try:
+            async with asyncio.timeout(self._idle_s) as limit:
+                async for data in content.iter_any():
+                    if events.feed(data):
+                        limit.reschedule(clock() + (_LINGER_S if events.is_done else self._stream_idle_s))
+        except TimeoutError:
+            if not events.is_done:
+                raise
+        if events.error is not None:
+            error = events.error.get("error", events.error)
+            code = error.get("code") if isinstance(error, dict) else None
+            raise self._error(code if code in (400, 413, 422, 429) else 500, orjson.dumps(events.error), None)
+        return events.answer()
 
     def _error(self, status: int, data: bytes, wait_s: float | None) -> Exception:
         message, code = self._said(data)
