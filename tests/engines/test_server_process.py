@@ -51,7 +51,7 @@ def test_it_is_there_when_the_block_begins_and_gone_after_it(tmp_path):
 
 
 def test_one_that_dies_tells_its_last_words(tmp_path):
-    died = [sys.executable, "-c", "print('loading'); raise SystemExit('CUDA out of\\tmemory')"]
+    died = [sys.executable, "-c", "print('loading', flush=True); raise SystemExit('CUDA out of\\tmemory')"]
     with pytest.raises(EngineError, match=r"has ended \(exit code 1\): .*CUDA out of memory\. See "):
         ServerProcess(lambda _: died, tmp_path / "server.log", start_s=60).__enter__()
 
