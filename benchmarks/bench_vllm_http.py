@@ -21,6 +21,8 @@ import tempfile
 import time
 from contextlib import aclosing
 from pathlib import Path
+from random import Random
+from string import ascii_letters
 
 from tamis.engines.http import HTTPEngine
 from tamis.engines.server_process import ServerProcess
@@ -52,7 +54,7 @@ def make_model(folder: Path, vocab_size: int) -> None:
     torch.manual_seed(0)
     model = Qwen2ForCausalLM(Qwen2Config(vocab_size=vocab_size, eos_token_id=1, pad_token_id=0, **sizes, **heads))
     torch.nn.init.normal_(model.lm_head.weight, std=0.2)
-    model.bfloat16().save_pretrained(folder)
+    model.save_pretrained(folder)
 
 
 def bench(url: str, model: Path, num_requests: int) -> float:
@@ -69,14 +71,14 @@ def bench(url: str, model: Path, num_requests: int) -> float:
         result = json.loads((Path(folder) / "result.json").read_text())
     assert result["completed"] == num_requests, result
     assert result["total_output_tokens"] == num_requests * ANSWER_TOKENS, result
+    assert abs(result["total_input_tokens"] / num_requests - PROMPT_TOKENS) < 0.1 * PROMPT_TOKENS, result
     return result["output_throughput"]
 
 
 async def draw(url: str, num_requests: int, *, exact: bool) -> float:
     """Answered tokens a second of ours, into a run folder."""
-    start = time.time_ns()
-    texts = (" ".join(f"w{(start + 7919 * i + 104_729 * j) % 700}" for j in range(PROMPT_TOKENS)) for i in range(num_requests))
-    problems = (Problem(f"p{i}", " " + text) for i, text in enumerate(texts))
+    letters = Random(time.time_ns())
+    problems = (Problem(f"p{i}", "".join(letters.choices(ascii_letters, k=PROMPT_TOKENS))) for i in range(num_requests))
     engine = HTTPEngine("m", base_urls=[url], concurrency=AT_ONCE, token_stats=exact, extra_body={"ignore_eos": True})
     progress, sampling = Progress(), Sampling(max_tokens=ANSWER_TOKENS)
 
@@ -91,6 +93,7 @@ async def draw(url: str, num_requests: int, *, exact: bool) -> float:
             async for pool in pools:
                 for found in pool.samples:
                     assert found.error is None, found.error
+                    assert found.prompt_tokens == PROMPT_TOKENS, found.prompt_tokens
                     num_tokens += found.completion_tokens
                     num_exact += found.stats is not None and len(found.stats) == ANSWER_TOKENS
         seconds = time.perf_counter() - began
@@ -128,7 +131,7 @@ def main() -> int:
 def compare(folder: Path, options: argparse.Namespace) -> int:
     """All three in turns; the median of each."""
     make_model(folder / "model", options.vocab_size)
-    flags = ("--dtype", "bfloat16", "--max-model-len", "1024", "--max-num-seqs", str(AT_ONCE), "--enforce-eager")
+    flags = ("--dtype", "float32", "--max-model-len", "1024", "--max-num-seqs", str(AT_ONCE), "--enforce-eager")
     flags = (*flags, "--served-model-name", "m", "--disable-uvicorn-access-log")
     runs: dict[str, list[float]] = {"bench": [], "plain": [], "exact": []}
     with ServerProcess(lambda port: serve_command(str(folder / "model"), port, flags), folder / "log", start_s=600) as server:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
@@ -18,7 +19,7 @@ _LIVE_S = 0.2
 _PLAIN_S = 15.0  # a log file wants few lines
 
 
-class StatusLine:
+class StatusLine(ABC):
     """Shows what `line` says while the block runs."""
 
     def __init__(self) -> None:
@@ -33,9 +34,9 @@ class StatusLine:
         self._stop.set()
         self._thread.join()
 
+    @abstractmethod
     def line(self) -> str:
         """What there is to say now."""
-        raise NotImplementedError
 
     def _say_last(self) -> None:
         """What is left to be read at the end."""
