@@ -38,7 +38,7 @@ class StatusLine(ABC):
     def line(self) -> str:
         """What there is to say now."""
 
-    def _say_last(self) -> None:
+    def _say_last(self) -> None:  # noqa: B027 - most lines have nothing to leave
         """What is left to be read at the end."""
 
     def _show(self) -> None:
