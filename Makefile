@@ -17,7 +17,7 @@ $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[hf,data,summarise,dev]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[hf,data,summarise,serve,metrics,dev]'
 	@touch $@
 
 demo: $(READY) ## the main job on the embedded model: sample, score, select, table, report

@@ -13,6 +13,7 @@ Results: benchmarks/results/.
 from __future__ import annotations
 
 import argparse
+import ctypes
 import json
 import os
 import platform
@@ -27,6 +28,7 @@ from contextlib import suppress
 from itertools import count
 from pathlib import Path
 
+_ADOPT = 36  # PR_SET_CHILD_SUBREAPER
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 SOURCES = ("math500_llama-3.2-1b-instruct_n8.jsonl", "math500_qwen2.5-math-1.5b_n8.jsonl")
 NUM_FILES = 8
@@ -111,12 +113,15 @@ def floor(folder: Path, tokenizer_path: str, num_proc: int) -> None:
 def _load(tokenizer_path: str) -> None:
     import tiktoken
 
-    from tamis.counting.recipe import find_tokenizer, read_recipe
-
     global encode
-    recipe = read_recipe(find_tokenizer(tokenizer_path))
-    ranks = dict(recipe.ranks)
-    encode = tiktoken.Encoding("x", pat_str=recipe.pattern, mergeable_ranks=ranks, special_tokens={}).encode_ordinary
+    content = json.loads((Path(tokenizer_path) / "tokenizer.json").read_bytes())
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = [byte for byte in range(0x100) if byte not in printable]
+    bytes_of = dict(zip([*printable, *range(0x100, 0x100 + len(others))], [*printable, *others], strict=True))
+    tokens = sorted(content["model"]["vocab"].items(), key=lambda token: token[1])  # Qwen's ids follow its merges
+    ranks = {name.translate(bytes_of).encode("latin-1"): rank for rank, (name, _) in enumerate(tokens)}
+    pattern = content["pre_tokenizer"]["pretokenizers"][0]["pattern"]["Regex"]
+    encode = tiktoken.Encoding("x", pat_str=pattern, mergeable_ranks=ranks, special_tokens={}).encode_ordinary
 
 
 def _tokens(path: Path) -> int:
@@ -132,11 +137,15 @@ def _tokens(path: Path) -> int:
 def measure(command: list[str]) -> dict[str, float]:
     """Wall time, processor time and memory of a command with its children."""
     environment = {**os.environ, "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+    ctypes.CDLL(None).prctl(_ADOPT, 1)  # or the time of the children of a process that does not wait for them is lost
     before, began, most = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter(), 0.0
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
     while process.poll() is None:
         most = max(most, sum(map(_pss_mb, _tree(process.pid))))
         time.sleep(0.5)
+    with suppress(ChildProcessError):
+        while True:  # those that it left to us
+            os.wait()
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     if process.returncode:
         raise SystemExit(f"{command[:3]} ended with {process.returncode}")

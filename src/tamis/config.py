@@ -10,8 +10,9 @@ from typing import Literal
 from tamis.prompts import PromptTemplate
 from tamis.records import Sampling
 
-EMBEDDED, EMBEDDED_VISION = "embedded", "embedded-vision"
-"""The names of the models that ship with Tamis."""
+EMBEDDED, EMBEDDED_REMAINDERS, EMBEDDED_VISION = "embedded", "embedded-remainders", "embedded-vision"
+EMBEDDED_INTERLEAVE = "embedded-interleave"
+"""The names of the models that ship with Tamis; the second is an adapter over the first."""
 
 TokenStatsMode = Literal["full", "none"]
 
@@ -38,6 +39,11 @@ class ModelSettings:
     device: str = "auto"
     dtype: str = "auto"
     trust_remote_code: bool = False
+    base_model: str | None = None  # of an adapter; None: the one that it names
+    use_lora: bool | None = None  # True wants an adapter, False a whole model; None: what the folder holds
+    allow_pickle: bool = False
+    max_prompt_tokens: int | None = None  # None: as many as the model's context holds
+    truncate: bool = False  # a longer prompt, instead of refusing it
     tensor_parallel: int = 1  # devices that the vllm engine spreads the model over
     base_urls: tuple[str, ...] = ()  # of servers
     max_rps: float | None = None  # requests a second that they are sent together; None: no limit
@@ -61,6 +67,19 @@ class Drawing(ModelSettings):
     hidden_states: bool = False  # take the chains of embedding too
     adaptive: AdaptiveSampling | None = None
     workers: int = 0  # on a Ray cluster, each of which holds the model; 0: it is held by this process
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Serving(ModelSettings):
+    """A service: which model, where it listens, and how much it lets be asked."""
+
+    host: str = "127.0.0.1"
+    port: int = 8000  # 0: one that is free
+    max_concurrent: int = 256  # requests under work
+    max_body: int = 1 << 20  # bytes of a request
+    max_tokens: int = 4096  # of an answer
+    max_samples: int = 64  # drawn for a request
+    keys: tuple[str, ...] = field(default=(), repr=False)  # one of which a client must have; never written anywhere
 
 
 @dataclass(frozen=True, slots=True)

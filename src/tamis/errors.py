@@ -59,3 +59,9 @@ class RunFolderError(InputError):
 
 class EngineError(TamisError):
     """A model that does not load, or an engine that broke as a whole."""
+
+
+def first_line(error: BaseException) -> str:
+    """What an error of another package says first, without its full stop."""
+    lines = str(error).strip().splitlines()
+    return lines[0].rstrip(".") if lines else type(error).__name__

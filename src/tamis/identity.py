@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable
 from typing import Any
 
 import orjson
 
 from tamis.records import Message, Pool, Prompt, Sample, Sampling
+
+_PLAIN = re.compile(r"[a-z0-9_][a-z0-9._-]{0,99}")
+_LONGEST_NAME = 120  # bytes of a readable name; file systems end at 255
 
 
 def _digest(*values: Any) -> bytes:
@@ -57,3 +61,14 @@ def pool_keys(pool: Pool) -> list[str]:
     """A name for each sample among these siblings: of the texts of all that did not fail, and its own key."""
     said = [sample.text for sample in pool.samples if not sample.error]
     return [_digest(said, sample.key).hex() for sample in pool.samples]
+
+
+def file_stem(name: str) -> str:
+    """A file name without its end that no other name has, not even where case makes no difference.
+
+    It is the name itself, or what is fit of it and a hash.
+    """
+    if _PLAIN.fullmatch(name):
+        return name
+    readable = re.sub(r"[^\w.-]+", "_", name).encode(errors="ignore")[:_LONGEST_NAME].decode(errors="ignore")
+    return f"{readable}~{hashlib.blake2b(name.encode(errors='surrogatepass'), digest_size=6).hexdigest()}"

@@ -7,14 +7,13 @@ import runpy
 
 import pytest
 from conftest import REPOSITORY
-from counting.tokenizers_made import MARKS, TEXTS, made
+from counting.tokenizers_made import GPT2, MARKS, TEXTS, made
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tamis.counting import TokenCounter, open_counter
-from tamis.counting.characters import unsettled
-from tamis.counting.patterns import GPT2
-from tamis.counting.recipe import find_tokenizer, read_recipe
+from tamis.counting.shared import load_fast
+from tamis.demo import MODEL_FOLDER
 from tamis.errors import InputError
 
 CHECK = runpy.run_path(str(REPOSITORY / "benchmarks" / "check_token_counts.py"), run_name="check")
@@ -24,7 +23,7 @@ CHECK = runpy.run_path(str(REPOSITORY / "benchmarks" / "check_token_counts.py"),
 def counter(request, tmp_path_factory) -> TokenCounter:
     folder = tmp_path_factory.mktemp("tokenizer")
     found = open_counter(made(folder, pattern=GPT2) if request.param == "gpt2" else made(folder))
-    assert found.how.startswith("tiktoken")
+    assert found.how == "fastokens"
     return found
 
 
@@ -42,11 +41,10 @@ def test_any_text(counter, parts):
     assert counter.count(text) == counter.count_slowly(text)
 
 
-def test_every_settled_character(counter):
-    settled = [chr(code) for code in range(0x1FB00) if not unsettled().search(chr(code))]
-    assert len(settled) > 50_000
-    for start in range(0, len(settled), 50):
-        parts = [f"a{sign}{sign}b {sign} 1{sign}\n{sign}'{sign}  {sign}x" for sign in settled[start : start + 50]]
+def test_every_character_of_the_basic_plane(counter):
+    every = [chr(code) for code in range(0x10000) if not 0xD800 <= code < 0xE000]
+    for start in range(0, len(every), 50):
+        parts = [f"a{sign}{sign}b {sign}\u0301 1{sign}\n{sign}'{sign}  {sign}x" for sign in every[start : start + 50]]
         text = "".join(parts)
         if counter.count(text) != counter.count_slowly(text):
             wrong = [part for part in parts if counter.count(part) != counter.count_slowly(part)]
@@ -86,36 +84,58 @@ def _whole_words(content):
 
 
 @pytest.mark.parametrize(
-    ("change", "words"),
+    ("change", "how"),
     [
-        (_lower, "normalizer"),
-        (_prefixed, "one pattern"),
-        (_stripping, "reach beyond"),
-        (_reversed, "no earlier merge"),
-        (_unreached, "merge to"),
-        (_whole_words, "no merge makes"),
+        (_lower, "fastokens"),
+        (_prefixed, "fastokens"),
+        (_stripping, "fastokens"),
+        (_reversed, "fastokens"),
+        (_unreached, "tokenizers (fastokens: "),
+        (_whole_words, "tokenizers (fastokens: "),
     ],
 )
-def test_what_is_not_proved_is_left_to_tokenizers(tmp_path, change, words):
+def test_an_odd_tokenizer_is_counted_as_exactly(tmp_path, change, how):
     counter = open_counter(made(tmp_path, change))
-    assert words in counter.how
-    for text in (*TEXTS, "an unlikely QZW", " \n ".join(MARKS)):
+    assert counter.how.startswith(how)
+    for text in (*TEXTS, "an unlikely QZW", " \n ".join(MARKS), *CHECK["strings"](100, MARKS, seed=3)):
         assert counter.count(text) == counter.count_slowly(text)
 
 
-def test_a_probe_that_differs_turns_tiktoken_off(tmp_path, monkeypatch):
+class _OffByOne:
+    def __init__(self, path):
+        pass
+
+    def encode(self, text):
+        return [0] * (len(text) + 1)
+
+
+def test_a_probe_that_differs_turns_the_fast_way_off(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr("tamis.counting.counter.without_looking_ahead", lambda _: r"\p{L}|[^\p{L}]")
+    monkeypatch.setattr("tamis.counting.counter.load_fast", _OffByOne)
     counter = open_counter(made(tmp_path))
     assert "disagrees" in counter.how
     assert counter.count(TEXTS[0]) == counter.count_slowly(TEXTS[0])
 
 
+def test_a_text_that_the_fast_way_refuses_is_counted_slowly():
+    counter, deep = open_counter(str(MODEL_FOLDER)), " " * 1_000_000
+    with pytest.raises(ValueError, match="regex"):
+        load_fast(MODEL_FOLDER / "tokenizer.json").encode(deep)
+    assert counter.count(deep) == counter.count_slowly(deep)
+
+
+def test_a_small_input_is_counted_without_a_proof(tmp_path, monkeypatch):
+    monkeypatch.setattr("tamis.counting.probe._examine", _no_proof)
+    counter = open_counter(made(tmp_path), few=True)
+    assert counter.how == "tokenizers (the input is small)"
+    assert counter.count(TEXTS[0]) > 1
+
+
 @pytest.mark.parametrize("name", ["qwen2.5", "qwen3"])
 def test_real_tokenizers_on_real_generations(shared_data, name):
     counter = open_counter(str(shared_data / "tokenizers" / name))
-    assert counter.how.startswith("tiktoken")
-    marks = read_recipe(find_tokenizer(str(shared_data / "tokenizers" / name))).added
+    assert counter.how == "fastokens"
+    marks = [token.content for token in counter.reference().get_added_tokens_decoder().values()]
     texts = [text for path in sorted((shared_data / "generations").glob("*.jsonl")) for text in CHECK["real_texts"](path)]
     texts = [*texts[::197], *CHECK["strings"](300, marks, seed=2), "<think>\nso\n</think>\n\n42<|im_end|>"]
     assert [counter.count(text) for text in texts] == [counter.count_slowly(text) for text in texts]
@@ -141,7 +161,7 @@ def test_a_proof_is_kept_for_the_same_file_alone(tmp_path, monkeypatch, change):
     path = made(tmp_path, change)
     first = open_counter(path)
     with monkeypatch.context() as patch:
-        patch.setattr("tamis.counting.probe.read_recipe", _no_proof)
+        patch.setattr("tamis.counting.probe._examine", _no_proof)
         again = open_counter(path)
         assert again.how == first.how
         assert [again.count(text) for text in (*TEXTS, *MARKS)] == [first.count(text) for text in (*TEXTS, *MARKS)]

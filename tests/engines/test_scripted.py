@@ -266,3 +266,25 @@ def test_chains_come_when_asked_for_in_drawing_and_in_reading():
     (read,) = asyncio.run(collect())
     assert np.array_equal(read.chain.values, first.chain.values)
     assert run(ScriptedEngine(["x"]), request(n=1))[0].chain is None
+
+
+def test_whoever_listens_hears_the_beginnings_of_the_same_samples():
+    engine = ScriptedEngine({"p": ["Step 1: 三加四\nThe answer is 7", "", "short"]}, token_stats=True, hidden_states=True)
+    told: dict[int, list[str]] = {0: [], 1: [], 2: []}
+    item = replace(request(), on_text=lambda draw, text: told[draw.index].append(text) or True)
+    plain, heard = by_index(run(engine, request())), by_index(run(engine, item))
+    for before, after in zip(plain, heard, strict=True):
+        assert after.to_json() == before.to_json()
+        np.testing.assert_array_equal(after.stats.values, before.stats.values)
+    assert [texts[-1:] for texts in told.values()] == [[plain[0].text], [], ["short"]]
+    assert all(plain[0].text.startswith(text) for text in told[0])
+    assert len(told[0]) > 2
+
+
+def test_a_listener_gives_a_draw_up():
+    engine = ScriptedEngine(["Step 1: 1 + 1 = 2\nThe answer is 2"], token_stats=True, hidden_states=True)
+    whole, *_ = by_index(run(engine, request()))
+    cut, *others = by_index(run(engine, replace(request(), on_text=lambda draw, text: draw.index > 0 or len(text) < 10)))
+    assert (cut.finish_reason, cut.text, cut.completion_tokens) == ("cut", whole.text[:16], 16)
+    np.testing.assert_array_equal(cut.stats.values, whole.stats.values[:16])
+    assert {sample.finish_reason for sample in others} == {"stop"}

@@ -48,6 +48,13 @@ def test_serving_without_vllm_says_what_to_install(monkeypatch, capsys):
     assert "tamis[vllm]" in capsys.readouterr().err
 
 
+def test_an_installation_without_the_plugin_is_no_server(monkeypatch, capsys):
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: SimpleNamespace())
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda **_: ())
+    assert main(["vllm", "model", "--port", "1"]) == 2
+    assert "vllm.general_plugins" in capsys.readouterr().err
+
+
 def test_other_plugins_are_left_alone(monkeypatch):
     monkeypatch.setenv("VLLM_PLUGINS", "a,b")
     assert _plugins() == "a,b,tamis"

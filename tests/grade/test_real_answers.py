@@ -112,3 +112,63 @@ def test_real_generations(shared_data, name, expected, majority):
     assert {(gold, answer): ours for gold, answer, ours in disagreements}.items() <= {
         pair: truth for pair, (truth, _) in WRONG_LABELS.items()
     }.items()
+
+
+# Labels of the four rho models' outputs (by their authors' harness) that are wrong: problem and model, and the truth.
+# The harness takes the last number of a text that it finds no answer in, and reads on behind "The final answer is X".
+_READ_ON = "it read on: the answer is followed by 'I hope it is correct'"
+_LAST_NUMBER = "it took the last number; the text is cut in a loop before any answer"
+_UNITS = "a unit in the reference"
+WRONG_RHO_LABELS = {
+    ("algebra/1098", "1b"): (True, "it took the last number, 9, of 6+9i"),
+    ("algebra/187", "1b"): (False, _LAST_NUMBER),
+    ("algebra/351", "1b"): (True, "it read on: the closing comes twice"),
+    ("algebra/1303", "1b"): (True, _READ_ON),
+    ("algebra/2253", "7b"): (True, "it did not take off \\displaystyle"),
+    ("geometry/254", "1b"): (True, _READ_ON),
+    ("geometry/473", "7b"): (True, _UNITS),
+    ("geometry/967", "1b"): (True, _READ_ON),
+    ("intermediate_algebra/128", "7b"): (True, _READ_ON),
+    ("intermediate_algebra/752", "1b"): (False, _LAST_NUMBER),
+    ("intermediate_algebra/1102", "1b-interpreter"): (True, "it took one of two numbers"),
+    ("intermediate_algebra/1102", "7b-interpreter"): (True, "the same"),
+    ("intermediate_algebra/1388", "1b"): (False, "one of two numbers is not the answer"),
+    ("intermediate_algebra/1388", "7b-interpreter"): (False, "the same, and the text says that it found no answer"),
+    ("intermediate_algebra/1566", "1b-interpreter"): (True, "an equation whose right side is the reference"),
+    ("number_theory/459", "7b"): (True, _READ_ON),
+    ("number_theory/769", "7b"): (False, _LAST_NUMBER),
+    ("number_theory/914", "1b"): (True, _READ_ON),
+    ("number_theory/1185", "7b"): (False, _LAST_NUMBER),
+    ("prealgebra/105", "7b"): (True, _READ_ON),
+    ("prealgebra/1114", "7b-interpreter"): (True, _UNITS),
+    ("prealgebra/1730", "1b"): (True, _READ_ON),
+    ("prealgebra/1784", "1b"): (False, "it takes 326.53 for 326.5"),
+    ("prealgebra/1922", "1b"): (True, _READ_ON),
+    ("prealgebra/1973", "1b"): (True, _READ_ON),
+    ("precalculus/452", "7b"): (True, "it took the last number, not the letter (E)"),
+    ("precalculus/659", "1b-interpreter"): (True, "the same plane; an answer need not be simplified"),
+    ("precalculus/695", "1b-interpreter"): (False, "it takes an open end of an interval for a closed one"),
+    ("precalculus/695", "7b-interpreter"): (False, "the same"),
+    ("precalculus/697", "1b-interpreter"): (True, "4 cos 10° - tan 80° is minus the root of 3"),
+    ("precalculus/1105", "1b"): (True, "it took the last number, 6, of -pi/6"),
+}
+
+
+def test_the_labels_of_the_rho_models(shared_data, grader):
+    samples = [
+        (problem, sample)
+        for problem in rows(shared_data / "generations" / "math500_rho_4models_n1.jsonl")
+        for sample in problem["samples"]
+    ]
+    answers = [extract_answer(sample["text"]) for _, sample in samples]
+    pairs = [(problem["gold"], answer or "") for (problem, _), answer in zip(samples, answers, strict=True)]
+    verdicts = grader.verify_many(pairs)
+    disagreements = {}
+    for (problem, sample), verdict in zip(samples, verdicts, strict=True):
+        if verdict.equal != sample["correct"]:
+            problem_name = problem["id"].removeprefix("test/").removesuffix(".json")
+            model = sample["model"].removeprefix("rho-math-").removesuffix("-v0.1")
+            disagreements[problem_name, model] = verdict.equal
+    assert len(samples) == 2000
+    assert disagreements == {which: truth for which, (truth, _) in WRONG_RHO_LABELS.items()}
+    assert all(reason for _, reason in WRONG_RHO_LABELS.values())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from functools import cache
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import torch
 from on_vllm import checkpoints
 from on_vllm.reference import assert_same, statistics
 from on_vllm.requests import EIGHT, draw, request
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from tamis.engines.hf import HFEngine
@@ -203,15 +205,43 @@ def test_the_check_compares_all_nine():
 
 def test_an_adapter_is_drawn_over_its_base(engine, text_model, tmp_path):
     folder = checkpoints.adapter(tmp_path / "adapter", text_model)
-    adapted = VLLMEngine(folder, batch_size=8)
+    adapted = VLLMEngine(folder, batch_size=8, max_prompt_tokens=60)
     requests = [request(text, temperature=0.0) for text in EIGHT]
     try:
         assert adapted.describe()["base_model"] == str(text_model)
         assert adapted.fault == ""
         base, other = draw(engine, requests), draw(adapted, requests)
         assert [s.text for s in base.values()] != [s.text for s in other.values()]
+        long = request("word " * 40)
+        (refused,), (drawn,) = (draw(model, [long]).values() for model in (adapted, engine))
+        assert refused.error.message == f"the prompt has {drawn.prompt_tokens} tokens, at most 60 are allowed"
     finally:
         adapted.close()
+
+
+def test_an_adapter_that_is_not_whole_is_refused_before_anything_starts(text_model, tmp_path):
+    folder = checkpoints.adapter(tmp_path / "adapter", text_model)
+    path, about = folder / "adapter_model.safetensors", folder / "adapter_config.json"
+    weights = load_file(path)
+    config = json.loads(about.read_text())
+    with pytest.raises(UsageError, match="use_lora is false"):
+        VLLMEngine(folder, use_lora=False)
+    for settings, line in (
+        ({"r": 8}, "has rank 4 in .*, and 8 by its"),
+        ({"target_modules": ["q_proj", "v_proj", "o_proj"]}, "lacks all tensors of the modules o_proj"),
+        ({"base_model_name_or_path": "/nowhere/at/all"}, "is not there"),
+    ):
+        about.write_text(json.dumps(config | settings))
+        with pytest.raises(EngineError, match=line):
+            VLLMEngine(folder)
+    about.write_text(json.dumps(config))
+    save_file(dict(list(weights.items())[1:]), path)
+    with pytest.raises(EngineError, match=r"lacks the lora_[AB] of"):
+        VLLMEngine(folder)
+    torch.save(weights, folder / "adapter_model.bin")
+    path.unlink()
+    with pytest.raises(EngineError, match="--allow-pickle"):
+        VLLMEngine(folder)
 
 
 def test_what_does_not_load_says_so_in_one_line(text_model, tmp_path):

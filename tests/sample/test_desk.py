@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import aclosing
+from dataclasses import replace
 
 import pytest
 from sample.runs import answer, run_async
@@ -27,6 +29,17 @@ def test_each_caller_gets_its_own_sample_at_the_same_time():
         assert samples[7].text == answer(request(7), request(7).draws[0])
         assert again[0] is again[1]
         assert engine.num_draws == 201
+
+    run_async(scenario())
+
+
+def test_the_draws_of_one_request_come_as_they_finish_and_are_asked_for_together():
+    async def scenario():
+        engine = ScriptedEngine(answer, delay=lambda draw: 0.0 if draw.index else 3600.0)
+        draws = tuple(Draw(f"{index:016x}", index, index) for index in range(4))
+        async with Desk(engine) as desk, aclosing(desk.draw_each(replace(request(0), draws=draws))) as samples:
+            assert {(await anext(samples)).index for _ in range(3)} == {1, 2, 3}
+        assert engine.num_requests == 1
 
     run_async(scenario())
 

@@ -73,8 +73,11 @@ def test_ids_are_kept_apart_across_the_files_of_a_folder(tmp_path):
         ("data/missing.parquet", "no such file: data/missing.parquet. Check the path"),
         ("./missing", "no such file: ./missing. Check the path"),
         ("/no/such/place", "no such file: /no/such/place. Check the path"),
-        ("dmeo", "'dmeo' is no file here, no built-in set (demo) and no hub name (owner/name). Did you mean 'demo'?"),
-        ("", "'' is no file here, no built-in set (demo) and no hub name (owner/name). Check the path"),
+        (
+            "dmeo",
+            "'dmeo' is no file here, no built-in set (demo, remainders) and no hub name (owner/name). Did you mean 'demo'?",
+        ),
+        ("", "'' is no file here, no built-in set (demo, remainders) and no hub name (owner/name). Check the path"),
     ],
 )
 def test_a_name_that_means_nothing(tmp_path, monkeypatch, dataset, message):

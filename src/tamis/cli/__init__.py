@@ -16,10 +16,15 @@ COMMANDS = {
     "evaluate": "score candidates drawn earlier and keep the best",
     "score": "add scores to samples that are there: statistics, self-evaluation, judges, rewards",
     "compare": "every method side by side on one pool of samples",
+    "solve": "a trained model answers a question, a file of questions, whoever talks to it, or a test with known answers",
+    "compare-runs": "two evaluations of the same problems: who is right where, and whether that is more than chance",
     "reject": "images, prompts and parameters -> candidates -> a judge -> the best, above a threshold or below",
+    "interleave": "reasoning in text and pictures with a unified model, over a file of problems",
+    "interleave-evaluate": "how good reasoning in text and pictures is: answers, texts, pictures and steps against references",
     "export": "training data from samples that are there: the best ones, or pairs of the best and the worst",
     "summarise": "accuracy, token lengths and pass@k of each prompt, over any amount of graded generations",
     "grade": "show how one answer was judged against another",
+    "serve": "a model behind OpenAI's protocol: any client gets the best of N answers by changing a URL",
     "vllm": "a model behind vLLM's HTTP server, with exact token statistics for every engine that asks",
     "doctor": "what works on this machine, and what to install for the rest",
 }
@@ -55,7 +60,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(argv: Sequence[str] | None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or arguments[0] in ("-h", "--help", "help"):
-        lines = "\n".join(f"  {name:<10} {line}" for name, line in COMMANDS.items())
+        width = max(map(len, COMMANDS))
+        lines = "\n".join(f"  {name:<{width}} {line}" for name, line in COMMANDS.items())
         print(_USAGE.replace("{commands}", lines), flush=True)
         return 0
     if arguments[0] in ("-V", "--version"):
@@ -65,5 +71,6 @@ def _run(argv: Sequence[str] | None) -> int:
         return 0
     from tamis.cli.dispatch import run_command
 
-    name = _ALIASES.get(arguments[0], arguments[0])
+    name = arguments[0].replace("_", "-")
+    name = _ALIASES.get(name, name)
     return run_command(name, arguments[1:])

@@ -8,7 +8,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from tamis.cli.options import field_names, model_fields, positive, read_text, share
+from tamis.cli.options import adapter_fields, field_names, model_fields, positive, read_text, share
 from tamis.config import Asking, Drawing, ModelSettings, ScoreSettings
 from tamis.engines import ENGINES
 from tamis.errors import UsageError
@@ -168,8 +168,13 @@ def model_settings(options: argparse.Namespace, model: str | None, engine: str) 
 def itself(options: argparse.Namespace, drawing: Drawing | None) -> ModelSettings | None:
     """The model that the options name, else the one that drew the samples."""
     if options.model_path is None and drawing is not None:
-        return model_settings(options, drawing.model, drawing.engine)
-    return model_settings(options, options.model_path, options.engine)
+        found = model_settings(options, drawing.model, drawing.engine)
+        given = {"base_model": drawing.base_model, "max_prompt_tokens": drawing.max_prompt_tokens, "truncate": drawing.truncate}
+    else:
+        found = model_settings(options, options.model_path, options.engine)
+        given = {}
+    asked = {name: value for name, value in adapter_fields(options).items() if value is not None}
+    return found and replace(found, **{**given, **asked})
 
 
 def _window(text: str) -> int | Literal["auto"]:

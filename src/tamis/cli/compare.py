@@ -98,7 +98,7 @@ def _read(options: argparse.Namespace, methods: list[Method]) -> tuple[Compared,
     from tamis.workflows.scoring import score_earlier
 
     earlier = Earlier(options.samples, asking.sample_fields(options), options.limit)
-    asked = asking.asking(options, asking.model_settings(options, options.model_path, options.engine))
+    asked = asking.asking(options, asking.itself(options, None))
 
     async def compare() -> Compared:
         with ProgressLine(Progress(), 0) as line:

@@ -1,4 +1,4 @@
-"""`tamis demo`: the main job on the embedded model; with `--vision` on pictures."""
+"""`tamis demo`: the main job on the embedded model; with `--vision` on pictures, with `--interleave` in pictures."""
 
 from __future__ import annotations
 
@@ -20,9 +20,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--problems", type=positive, metavar="N", help="of the 240 built in, or pictures (default: 60, or 24)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the run (default: %(default)s)")
-    parser.add_argument("--run", type=Path, metavar="FOLDER", help="(default: runs/demo, or runs/demo-vision)")
-    parser.add_argument(
+    parser.add_argument("--run", type=Path, metavar="FOLDER", help="(default: runs/demo, runs/demo-vision, ...)")
+    kinds = parser.add_mutually_exclusive_group()
+    kinds.add_argument(
         "--vision", action="store_true", help="rejection sampling: a small vision model reads block diagrams, a rule judges"
+    )
+    kinds.add_argument(
+        "--interleave", action="store_true", help="reasoning in text and pictures: a small unified model draws its steps"
     )
 
 
@@ -32,6 +36,10 @@ def run(options: argparse.Namespace) -> int:
         from tamis.cli.demo_vision import run_vision
 
         return run_vision(options.problems or 24, options.n or 16, options.seed, options.run or Path("runs/demo-vision"))
+    if options.interleave:
+        from tamis.cli.demo_interleave import run_interleave
+
+        return run_interleave(options.problems or 24, options.seed, options.run or Path("runs/demo-interleave"))
     from tamis.workflows.demonstrating import demo_config, demonstrate
     from tamis.workflows.drawing import Session
 

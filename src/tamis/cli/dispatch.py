@@ -39,7 +39,7 @@ def run_command(name: str, arguments: Sequence[str]) -> int:
         hint = f"did you mean {near[0]}?" if near else "see tamis --help"
         print(f"tamis: unknown command: {name} ({hint})", file=sys.stderr)
         return EXIT_MISUSE
-    module = importlib.import_module(f"tamis.cli.{name}")
+    module = importlib.import_module(f"tamis.cli.{name.replace('-', '_')}")
     parser = Parser(
         prog=f"tamis {name}",
         description=f"{COMMANDS[name][0].upper()}{COMMANDS[name][1:]}.",

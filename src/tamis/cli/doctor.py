@@ -12,9 +12,10 @@ import sys
 EXAMPLE = "tamis doctor"
 
 _EXTRAS = {
-    "hf": (("torch", "transformers", "safetensors"), "local models with transformers; the demo"),
+    "hf": (("torch", "transformers", "safetensors", "peft"), "local models with transformers; the demo"),
     "vllm": (("vllm",), "local models with vLLM"),
-    "summarise": (("tiktoken", "tokenizers", "polars"), "tamis summarise"),
+    "summarise": (("fastokens", "tokenizers", "polars"), "tamis summarise"),
+    "serve": (("fastapi", "uvicorn", "prometheus_client"), "tamis serve"),
     "ray": (("ray",), "--on ray: several machines"),
     "data": (("datasets", "pyarrow", "zstandard"), "hub datasets, Parquet, .zst files"),
 }

@@ -16,6 +16,7 @@ from tamis.cli.tables import print_bad_rows
 from tamis.errors import EXIT_DONE, EXIT_INCOMPLETE, EXIT_INTERRUPTED, UsageError
 
 if TYPE_CHECKING:
+    from tamis.config import Drawing
     from tamis.workflows.drawing import Session
 
 DEFAULT_DATASET = "HuggingFaceH4/MATH-500"
@@ -43,9 +44,13 @@ def add_output(parser: argparse.ArgumentParser) -> None:
 
 def dry_run(options: argparse.Namespace) -> int:
     """Read all inputs and show the first prompt; nothing is drawn and nothing is written."""
+    return dry_run_of(shared.drawing(options))
+
+
+def dry_run_of(config: Drawing) -> int:
+    """The same of a configuration."""
     from tamis.workflows.drawing import check
 
-    config = shared.drawing(options)
     report = check(config)
     at_most = "at most " if config.adaptive else ""
     print(f"{report.num_problems} problems x {at_most}{config.sampling.n} samples, at most {report.max_tokens} tokens")

@@ -68,7 +68,7 @@ def run(options: argparse.Namespace) -> int:
 
     chosen = choosing(options)
     earlier = Earlier(options.candidates)
-    asked = asking.asking(options, asking.model_settings(options, options.model_path, options.engine))
+    asked = asking.asking(options, asking.itself(options, None))
 
     async def work() -> Outcome:
         with ProgressLine(Progress(), 0) as line:

@@ -27,9 +27,11 @@ def add_model(parser: argparse.ArgumentParser) -> None:
         "--model",
         metavar="FOLDER|NAME",
         default=None,
-        help="local folder or hub name of a causal LM; 'embedded' is the small model that ships with Tamis, "
-        "'embedded-vision' the one that reads diagrams",
+        help="local folder or hub name of a causal LM, or of a LoRA adapter, which is loaded over its base; 'embedded' is a "
+        "small model that ships with Tamis, 'embedded-remainders' an adapter over it, 'embedded-vision' reads diagrams",
     )
+    group.add_argument("--base-model", metavar="FOLDER|NAME", help="base of an adapter (default: the one that it names)")
+    group.add_argument("--no-lora", action="store_true", help="take a whole model, even where an adapter lies beside it")
     group.add_argument("--engine", choices=ENGINES, default="hf", help="what runs the model (default: %(default)s)")
     group.add_argument("--batch-size", type=_batch_size, default="auto", metavar="N|auto", help="rows decoded together")
     group.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, ... (default: a GPU when there is one)")
@@ -46,6 +48,9 @@ def add_model(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--api-key", metavar="KEY", help="its key (better: OPENAI_API_KEY, in the environment or in .env)")
     group.add_argument("--trust-remote-code", action="store_true", help="allow code that comes with the checkpoint")
+    group.add_argument(
+        "--allow-pickle", action="store_true", help="read weights from *.bin where there are no *.safetensors (tensors alone)"
+    )
 
 
 def add_cluster(parser: argparse.ArgumentParser) -> None:
@@ -73,7 +78,8 @@ def add_dataset(parser: argparse.ArgumentParser, default: str) -> None:
         "--dataset-repo-name",
         default=default,
         metavar="FILE|NAME",
-        help="JSONL, CSV, Parquet or text file (also .gz, .zst), a built-in set (demo), or a hub name (default: %(default)s)",
+        help="JSONL, CSV, Parquet or text file (also .gz, .zst), a built-in set (demo, remainders), or a hub name "
+        "(default: %(default)s)",
     )
     group.add_argument("--split", default="test", help="split of a hub dataset (default: %(default)s)")
     group.add_argument("--limit", "--subset-size", type=positive, metavar="N", help="only the first N problems")
@@ -163,10 +169,16 @@ def model_fields(options: argparse.Namespace, model: str, engine: str) -> dict[s
         "device": options.device,
         "dtype": options.dtype,
         "trust_remote_code": options.trust_remote_code,
+        "allow_pickle": options.allow_pickle,
         "tensor_parallel": options.tensor_parallel,
         "base_urls": tuple(options.base_url),
         "api_key": options.api_key,
     }
+
+
+def adapter_fields(options: argparse.Namespace) -> dict[str, Any]:
+    """Further fields of the model that draws: nobody else has its base."""
+    return {"base_model": options.base_model, "use_lora": False if options.no_lora else None}
 
 
 def drawing(options: argparse.Namespace, *, default_model: str | None = None) -> Drawing:
@@ -179,6 +191,7 @@ def drawing(options: argparse.Namespace, *, default_model: str | None = None) ->
     adaptive = _adaptive(options)
     return Drawing(
         **model_fields(options, model, options.engine),
+        **adapter_fields(options),
         dataset=options.dataset,
         split=options.split,
         limit=options.limit,

@@ -113,6 +113,8 @@ def _add_models(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--dtype", default="auto", help="of --engine hf (default: the checkpoint's)")
     group.add_argument("--tensor-parallel", type=positive, default=1, metavar="N", help="of --engine vllm: devices")
     group.add_argument("--trust-remote-code", action="store_true", help="allow code that comes with the checkpoint")
+    group.add_argument("--base-model", metavar="FOLDER|NAME", help="of --engine hf and vllm: base of an adapter")
+    parser.set_defaults(no_lora=False, allow_pickle=False)
     group.add_argument("--max-tokens", type=positive, metavar="N", help=f"a candidate (default: {DEFAULTS['max_tokens']})")
     group = parser.add_argument_group("judge")
     group.add_argument("--grading-model", "--judge-model", dest="judge_model", metavar="NAME", help="its name on the server")

@@ -10,7 +10,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tamis.cli.options import model_fields
+from tamis.cli.options import adapter_fields, model_fields
 from tamis.cli.reject_options import DEFAULTS
 from tamis.config import Arm, ModelSettings, Rejecting
 from tamis.errors import UsageError
@@ -156,7 +156,7 @@ def _generator(options: argparse.Namespace) -> ModelSettings:
     if options.serve and (options.engine != "http" or options.base_url):
         raise UsageError("--serve starts the server itself", "Leave --vllm-api and --engine out")
     fields = model_fields(options, model, options.engine)
-    settings = ModelSettings(**fields, max_rps=options.max_rps)
+    settings = ModelSettings(**fields, **adapter_fields(options), max_rps=options.max_rps)
     return replace(settings, api_key="") if options.serve else settings
 
 

@@ -1,11 +1,11 @@
-"""How many tokens a text has under a model's tokenizer: exactly what the Hugging Face tokenizer counts, several times as fast.
+"""How many tokens a text has under a model's tokenizer: exactly what the Hugging Face tokenizer counts, many times as fast.
 
-    recipe             ->  probe                              ->  counter
-    (a tokenizer.json)     (the last proof; kept by `kept`)       (text -> number)
+    locate             ->  probe                              ->  counter
+    (a tokenizer.json)     (the proof; kept by `kept`)            (text -> number)
 
-Byte-level BPE is counted by tiktoken, built from the same file. It is used where it is proved to agree: merges by their
-structure (`merges`), the pattern by its form (`patterns`), characters by their age (`characters`), the whole on probe strings
-when a tokenizer is first read. Everything else goes through `tokenizers` itself.
+fastokens counts, reading the same file. It is used where it agrees with `tokenizers` on strings made to find a difference, when
+a tokenizer is first read; a text that it refuses, a tokenizer that it does not know and inputs so small that loading it would
+take longer go through `tokenizers` itself.
 """
 
 from tamis.counting.counter import TokenCounter

@@ -1,12 +1,16 @@
-"""The last proof: counting as `tokenizers` does on strings made to find a difference."""
+"""The proof of a fast count: it is that of `tokenizers` on strings made to find a difference."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+import random
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from tamis.counting.counter import TokenCounter
-from tamis.counting.kept import digest_of, find_recipe, keep_recipe
-from tamis.counting.recipe import Recipe, find_tokenizer, read_recipe
+from tamis.counting.kept import digest_of, find_proof, keep_proof
+from tamis.counting.locate import find_tokenizer
+
+_NUM_SHUFFLED = 200
 
 _WORDS = (
     "The answer is \\boxed{42}.\n\n## Step 1: $x^2 - 3x + 2 = 0$, so (x-1)(x-2)=0; 'quoted' it's I'LL WE'VE she'd",
@@ -25,31 +29,49 @@ _WORDS = (
 )  # fmt: skip
 
 
-def open_counter(model: str) -> TokenCounter:
+def open_counter(model: str, *, few: bool = False) -> TokenCounter:
     """The counter of a model: a folder with a tokenizer.json, such a file, or a name on the hub.
 
-    Where tiktoken disagrees with `tokenizers` on any probe, all is left to `tokenizers`.
+    Where fastokens does not load or disagrees with `tokenizers` on any probe, all is left to `tokenizers`.
+
+    Args:
+        model: Whose tokenizer.
+        few: The texts are so few that loading the fast way would take longer than it saves.
 
     Raises:
         InputError: There is no tokenizer.json, or it is not one.
         MissingExtra: The packages of the extra `summarise` are not installed.
     """
     path = find_tokenizer(model)
+    if few:
+        counter = TokenCounter(path, "the input is small")
+        counter.reference()
+        return counter
     digest = digest_of(path)
-    recipe = find_recipe(path, digest)
-    if recipe is None:
-        recipe = _proved(read_recipe(path))
-        keep_recipe(recipe, digest)
-    return TokenCounter(recipe)
+    aside = find_proof(digest)
+    if aside is None:
+        aside = _examine(path)
+        keep_proof(digest, aside)
+    return TokenCounter(path, aside)
 
 
-def _proved(recipe: Recipe) -> Recipe:
-    """The same, or where tiktoken disagrees one that leaves all to `tokenizers`."""
-    if recipe.aside:
-        return recipe
-    counter = TokenCounter(recipe)
-    marks = [f"a{mark} b{mark}{mark}  \n{mark[:-1]}" for mark in recipe.added]
-    for text in (*_WORDS, " ".join(_WORDS), "".join(reversed(_WORDS)), *marks):
+def _examine(path: Path) -> str:
+    """Why fastokens cannot count for this tokenizer; "": it can."""
+    counter = TokenCounter(path)
+    marks = [str(token.content) for token in counter.reference().get_added_tokens_decoder().values()]
+    try:
+        counter.count("")
+    except ValueError as error:  # a tokenizer that it does not know
+        return " ".join(f"fastokens: {error}".split())[:200]
+    for text in _probes(marks):
         if counter.count(text) != counter.count_slowly(text):
-            return replace(recipe, aside=f"tiktoken disagrees on {text[:40]!r}", ranks={})
-    return recipe
+            return f"fastokens disagrees on {text[:40]!r}"
+    return ""
+
+
+def _probes(marks: Sequence[str]) -> Iterator[str]:
+    yield from (*_WORDS, " ".join(_WORDS), "".join(reversed(_WORDS)))
+    yield from (f"a{mark} b{mark}{mark}  \n{mark[:-1]}" for mark in marks)
+    rng, pieces = random.Random(0), [*"".join(_WORDS), *_WORDS[-20:], *marks]
+    for _ in range(_NUM_SHUFFLED):
+        yield "".join(rng.choices(pieces, k=rng.randrange(1, 60)))

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -41,34 +41,40 @@ class DemoProblem:
         return hashlib.sha256(self.skeleton.encode()).digest()[0] % TEST_SHARE == 0
 
 
-def generate(rng: random.Random, *, test: bool) -> Iterator[DemoProblem]:
+Family = Callable[[random.Random, str], DemoProblem]
+
+
+def generate(rng: random.Random, *, test: bool, families: Sequence[Family] = ()) -> Iterator[DemoProblem]:
     """Yield problems of one side of the split for ever; the same generator state gives the same stream."""
     while True:
         language = rng.choice(("en", "zh"))
-        problem = rng.choice(_FAMILIES)(rng, language)
+        problem = rng.choice(families or _FAMILIES)(rng, language)
         if problem.is_test == test:
             yield problem
 
 
-def built_in_problems(num_problems: int = NUM_TEST_PROBLEMS, seed: int = TEST_SEED) -> list[DemoProblem]:
-    """The built-in test set: distinct skeletons, drawn from the test side."""
+def built_in_problems(
+    num_problems: int = NUM_TEST_PROBLEMS, seed: int = TEST_SEED, families: Sequence[Family] = ()
+) -> list[DemoProblem]:
+    """A built-in test set: distinct skeletons, drawn from the test side."""
     chosen: dict[str, DemoProblem] = {}
-    for problem in generate(random.Random(seed), test=True):
+    for problem in generate(random.Random(seed), test=True, families=families):
         chosen.setdefault(problem.skeleton, problem)
         if len(chosen) == num_problems:
             return list(chosen.values())
     raise AssertionError("the stream of problems is endless")
 
 
-def write_problems(path: Path) -> None:
-    """Write the built-in test set as JSONL with the columns of MATH-500, plus `language` and `skeleton`."""
+def write_problems(path: Path, families: Sequence[Family] = ()) -> None:
+    """Write a built-in test set as JSONL with the columns of MATH-500, plus `language` and `skeleton`."""
     with path.open("w", encoding="utf-8", newline="\n") as file:
-        for number, problem in enumerate(built_in_problems(), 1):
+        for number, problem in enumerate(built_in_problems(families=families), 1):
             row = {"unique_id": f"demo/{problem.skeleton.partition(' ')[0]}/{number:03}", **asdict(problem)}
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
 
 
-def _finish(language: str, steps: list[str], answer: int) -> str:
+def finish(language: str, steps: list[str], answer: int) -> str:
+    """A worked solution: numbered steps, then the answer in a box."""
     closing = "The answer is" if language == "en" else "答案是"
     lines = [f"Step {number}: {step}" for number, step in enumerate(steps, 1)]
     return "\n".join([*lines, f"{closing} \\boxed{{{answer}}}"])
@@ -137,7 +143,7 @@ def _word_problem(rng: random.Random, language: str) -> DemoProblem:
     text = (" " if language == "en" else "").join(sentences)
     return DemoProblem(
         problem=text,
-        solution=_finish(language, steps, value),
+        solution=finish(language, steps, value),
         answer=str(value),
         subject="Word Problems",
         level=num_steps,
@@ -196,7 +202,7 @@ def _expression(rng: random.Random, language: str) -> DemoProblem:
     text = " ".join(map(str, tokens)).replace("( ", "(").replace(" )", ")")
     return DemoProblem(
         problem=rng.choice(_ASK_VALUE[language]).format(e=text),
-        solution=_finish(language, steps, value),
+        solution=finish(language, steps, value),
         answer=str(value),
         subject="Order of Operations",
         level=num_operators,
@@ -229,7 +235,7 @@ def _equation(rng: random.Random, language: str) -> DemoProblem:
         steps.append(f"{product} / {rest} = {root}")
     return DemoProblem(
         problem=rng.choice(_ASK_ROOT[language]).format(e=text),
-        solution=_finish(language, steps, root),
+        solution=finish(language, steps, root),
         answer=str(root),
         subject="Linear Equations",
         level=len(steps),
@@ -238,7 +244,7 @@ def _equation(rng: random.Random, language: str) -> DemoProblem:
     )
 
 
-_FAMILIES: tuple[Callable[[random.Random, str], DemoProblem], ...] = (_word_problem, _expression, _equation)
+_FAMILIES: tuple[Family, ...] = (_word_problem, _expression, _equation)
 
 if __name__ == "__main__":
     write_problems(PROBLEMS_FILE)

@@ -13,7 +13,7 @@ import math
 import random
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -104,20 +104,22 @@ def new_model(seed: int, vocab_size: int) -> Qwen2ForCausalLM:
     return Qwen2ForCausalLM(config)
 
 
-def examples(tokenizer: PreTrainedTokenizerFast, seed: int) -> Iterator[tuple[list[int], list[int]]]:
-    """Endless (prompt ids, answer ids) of the training stream."""
-    rng = random.Random(seed)
+Example = tuple[list[int], list[int]]
+"""Ids of the prompt and of the answer."""
+
+
+def examples(tokenizer: PreTrainedTokenizerFast, rng: random.Random, problems: Iterable[DemoProblem]) -> Iterator[Example]:
+    """Problems as the model sees them."""
     backend = tokenizer.backend_tokenizer
-    for problem in generate(rng, test=False):
+    for problem in problems:
         text = question(problem)
         if rng.random() >= RAW_SHARE:
             text = f"<|im_start|>user\n{text}<|im_end|>\n<|im_start|>assistant\n"
         yield backend.encode(text).ids, backend.encode(problem.solution + "<|im_end|>").ids
 
 
-def batches(tokenizer: PreTrainedTokenizerFast, seed: int, batch_size: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+def batches(stream: Iterator[Example], batch_size: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """Input ids and labels (B, T), right-padded; the prompt and the padding carry no loss (-100)."""
-    stream = examples(tokenizer, seed)
     while True:
         pool = sorted(islice(stream, 8 * batch_size), key=lambda pair: len(pair[0]) + len(pair[1]))
         groups = [pool[i : i + batch_size] for i in range(0, len(pool), batch_size)]
@@ -142,7 +144,9 @@ def train(out: Path, *, steps: int, batch_size: int, peak_lr: float, seed: int, 
     body: Any = torch.compile(model.model, dynamic=True)  # needs a C++ compiler; 1.8x faster here
     optimizer = torch.optim.AdamW(model.parameters(), lr=peak_lr, betas=(0.9, 0.98), weight_decay=0.01)
     began, num_tokens, running = time.monotonic(), 0, 0.0
-    for step, (ids, labels) in enumerate(islice(batches(tokenizer, seed + 1, batch_size), steps), 1):
+    rng = random.Random(seed + 1)
+    stream = examples(tokenizer, rng, generate(rng, test=False))
+    for step, (ids, labels) in enumerate(islice(batches(stream, batch_size), steps), 1):
         rate = min(1.0, step / 300) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / steps)))
         for group in optimizer.param_groups:
             group["lr"] = peak_lr * rate

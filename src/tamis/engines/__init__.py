@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from tamis.errors import UsageError
 
@@ -23,12 +23,19 @@ def open_engine(
     token_stats: bool = True,
     hidden_states: bool = False,
     trust_remote_code: bool = False,
+    base_model: str | None = None,
+    use_lora: bool | None = None,
+    allow_pickle: bool = False,
+    max_prompt_tokens: int | None = None,
+    truncate: bool = False,
     base_urls: Sequence[str] = (),
     api_key: str | None = None,
     max_rps: float | None = None,
     tensor_parallel: int = 1,
 ) -> Engine:
     """The engine `name` over `model`: a folder or hub name for `hf` and `vllm`, a JSON file of answers for `scripted`.
+
+    What is said of an adapter, pickles and the length of prompts is as of `HFEngine`; no other engine but `vllm` takes it.
 
     For `http` it is the model's name on the servers `base_urls` (none: OPENAI_BASE_URL), which are asked for at most
     `batch_size` answers at once each (auto: 64) under `api_key` (None: OPENAI_API_KEY),
@@ -39,6 +46,17 @@ def open_engine(
         MissingExtra: its packages are not installed.
         EngineError: the model does not load.
     """
+    local: dict[str, Any] = {
+        "base_model": base_model,
+        "use_lora": use_lora,
+        "allow_pickle": allow_pickle,
+        "max_prompt_tokens": max_prompt_tokens,
+        "truncate": truncate,
+    }
+    if name in ("http", "scripted") and (given := [option for option, value in local.items() if value]):
+        raise UsageError(
+            f"the {name} engine takes no {', '.join(given)}", "Leave it out: models and their limits are the server's own"
+        )
     if name == "hf":
         from tamis.engines.hf import HFEngine
 
@@ -50,6 +68,7 @@ def open_engine(
             token_stats=token_stats,
             hidden_states=hidden_states,
             trust_remote_code=trust_remote_code,
+            **local,
         )
     if name == "vllm":
         from tamis.engines.vllm.engine import VLLMEngine
@@ -63,6 +82,7 @@ def open_engine(
             hidden_states=hidden_states,
             tensor_parallel=tensor_parallel,
             trust_remote_code=trust_remote_code,
+            **local,
         )
     if name == "http":
         if hidden_states:

@@ -50,6 +50,7 @@ Opinion = Callable[[Question], Sequence[float] | Failure]
 
 VOCAB_SIZE = 32
 NUM_LAYERS, HIDDEN_SIZE = 3, 8
+_PIECE = 8  # characters that are told at a time
 
 
 class ScriptedEngine:
@@ -142,8 +143,7 @@ class ScriptedEngine:
     ) -> None:
         async def answer(request: Request, draw: Draw) -> None:
             try:
-                await asyncio.sleep(self._seconds(draw))
-                finished.put_nowait(self._sample(request, draw))
+                finished.put_nowait(await self._say(request, draw))
             except Exception as error:  # noqa: BLE001 raised again in `stream`
                 finished.put_nowait(error)
 
@@ -179,6 +179,27 @@ class ScriptedEngine:
 
     def close(self) -> None:
         """Nothing to free."""
+
+    async def _say(self, request: Request, draw: Draw) -> Sample:
+        """The sample of a draw, when its time is over; whoever listens hears it a piece at a time."""
+        if request.on_text is None:
+            await asyncio.sleep(self._seconds(draw))
+            return self._sample(request, draw)
+        sample = self._sample(request, draw)
+        ends = [*range(_PIECE, len(sample.text), _PIECE), len(sample.text)]
+        for end in ends:
+            await asyncio.sleep(self._seconds(draw) / len(ends))
+            if end and not request.on_text(draw, sample.text[:end]):
+                return self._cut(sample, end)
+        return sample
+
+    def _cut(self, sample: Sample, end: int) -> Sample:
+        """A sample that was given up after so many characters, its tokens."""
+        text, stats = sample.text[:end], sample.stats
+        if stats is not None:
+            stats = TokenStats(stats.values[:end], stats.ids[:end], stats.starts[:end], stats.vocab_size)
+        chain = self._chain(text, sample.seed) if sample.chain is not None else None
+        return replace(sample, parts=(text,), finish_reason="cut", completion_tokens=end, stats=stats, chain=chain)
 
     def _seconds(self, draw: Draw) -> float:
         if callable(self._delay):

@@ -9,7 +9,8 @@ Precedence, first rule that finds something:
 4. the last `#### X` where X is a number (GSM8K references; a Markdown heading is not an answer);
 5. the last of "final answer", "answer is", "answer:", 答案是, 答案：, 最终答案 and the like: what follows in that sentence;
 6. a last line `A: X` (GSM8K model solutions);
-7. a last, finished sentence that concludes ("Therefore, the area is X.", 所以……是 X。).
+7. a last, finished sentence that concludes ("Therefore, the area is X.", 所以……是 X。);
+8. a last, finished sentence that ends with an equation whose right side is a value ("We know that $a = b = 4.5$.").
 
 A number that merely stands last is NOT an answer: a text cut in mid-thought has none. After a `</think>` only what follows
 is searched, unless nothing is found there. Every rule is linear in the length of the text.
@@ -22,16 +23,18 @@ import re
 from tamis.grade.normalise import closes_at_end
 from tamis.records import Sample
 
-_TAIL = 4000  # characters at the end in which rules 6 and 7 look
+_TAIL = 4000  # characters at the end in which rules 6 to 8 look
 _LONGEST = 2000  # a phrase after "the answer is" is looked at no further than this
 
 _BRACES = re.compile(r"(?:\\\\?|(?<![A-Za-z\\]))f?box(?:ed)?\s{0,8}(?P<open>\{|(?=[^\s{}]))|\\.|[{}]", re.DOTALL)
 _WHOLE_BOX = re.compile(r"\\?f?box(?:ed)?\s*\{")
+_EMPTY_BOX = re.compile(r"\\?f?box(?:ed)?\s*\{\s*\}")
 _NONBLANK = re.compile(r"\S")
 _BARE = re.compile(r"[^\s{}$\\,;]{1,100}")
 _BETWEEN_BOXES = re.compile(r"(?:[\s,;$.]|\\[()\[\],;]|\\q?quad|\\text\{\s*(?:and|or)\s*\}|\band\b|\bor\b|和|或|、|，)*")
 _MINERVA = re.compile(r"final answer is:?\s*(.{1,500}?)\.?\s*I hope it is correct", re.IGNORECASE)
 _TAG_OPEN, _TAG_CLOSE = "<answer>", "</answer>"
+_ANNOUNCED = re.compile(r"\s*(?:the\s+)?final\s+answer(?:\s+is\b)?\s*[:：]", re.IGNORECASE)  # inside of the tags
 _HASHES = re.compile(r"####[ \t]*([-+]?[$€£¥]?[ \t]?\.?\d[\d,./]*[ \t]?%?)[ \t]*$", re.MULTILINE)
 _MARKER = re.compile(
     r"\bfinal answer\W{0,6}(?:(?:the|my)\s+final\s+answer\s+)?(?P<final>is\b|:|：|\n)"
@@ -55,6 +58,12 @@ _SENTENCE_END = re.compile(r"[.!?](?=\s|$)|[。！？\n]|<\||\*\*(?=\s|$)")
 _FINISHED = re.compile(r"(?:[.。!！]|\$|\\\]|\\\)|\*\*)[\"'”)*]*$")
 _TRAILER = re.compile(r"(?:<\|[a-z_]+\|>\s*(?:user|assistant)?|I hope it is correct\.?|```)\s*$", re.IGNORECASE)
 _MATH_SPAN = re.compile(r"\$\$[^$]+\$\$|\$[^$]+\$|\\\([^\n]{1,500}?\\\)|\\\[.{1,500}?\\\]", re.DOTALL)
+_EQUATION = re.compile(r"(?<![<>!\\])=")
+_SEVERAL = re.compile(r"[,;]|\\q?quad|\\text")
+_VALUE = re.compile(
+    r"(?:\\(?:[dt]?frac|sqrt|pi|infty|cdot|times|left|right)(?![A-Za-z])|\\[%$,! {}]"
+    r"|[-+*/^_(){}\[\],.\d\s]|(?<=\d)i(?![A-Za-z]))+"
+)
 _JOINS = re.compile(r"\s*(?:,|;|and\b|or\b|,\s*and\b|和|或|、|，)\s*")
 _AFTER_MATH = re.compile(r"\s*(?:\\?%|percent\b|pct\b|degrees?\b)")
 _AFTER_REASON = re.compile(r"\s+(?:because|since|as|for|which|where|when|,? so)\b|，|\s\(", re.IGNORECASE)
@@ -65,7 +74,7 @@ def extract_answer(text: str, *, complete: bool = True) -> str | None:
 
     Args:
         text: What the model wrote; hostile text is fine.
-        complete: False for a text cut at its token limit: its last sentence then concludes nothing (rules 6 and 7 are off).
+        complete: False for a text cut at its token limit: its last sentence then concludes nothing (rules 6 to 8 are off).
 
     Returns:
         The answer as written, outer boxes and math delimiters taken off; never an empty string.
@@ -91,8 +100,11 @@ def _find(text: str, *, complete: bool) -> str | None:
         return answer
     close = text.rfind(_TAG_CLOSE)
     start = text.rfind(_TAG_OPEN, 0, max(close, 0))
-    if start >= 0 and (answer := _polish(text[start + len(_TAG_OPEN) : close])):
-        return answer
+    if start >= 0:
+        inside = text[start + len(_TAG_OPEN) : close]
+        announced = _ANNOUNCED.match(inside)
+        if answer := _polish(inside[announced.end() :] if announced else inside):
+            return answer
     if (last := _last(_HASHES, text)) is not None:
         return _polish(last[1])
     if (last := _last(_MARKER, text)) is not None:
@@ -162,7 +174,7 @@ def _polish(answer: str) -> str | None:
     answer = (answer if bare.endswith("\\") else bare).strip().strip("*").strip()
     if (math := _MATH_SPAN.fullmatch(answer)) is not None:
         answer = math[0].removeprefix("\\(").removesuffix("\\)").removeprefix("\\[").removesuffix("\\]").strip("$").strip()
-    return answer or None
+    return None if _EMPTY_BOX.fullmatch(answer) else answer or None
 
 
 def _phrase(rest: str, marker: str) -> str | None:
@@ -207,14 +219,28 @@ def _leading_math(rest: str) -> str | None:
 
 
 def _closing(tail: str) -> str | None:
-    """Rules 6 and 7: the last line `A: X`, or a last sentence that concludes."""
+    """Rules 6 to 8: the last line `A: X`, or a last sentence that concludes or ends with an equation."""
     tail = tail.rstrip()
     while (trailer := _TRAILER.search(tail[-40:])) is not None:
         tail = tail[: len(tail) - len(tail[-40:]) + trailer.start()].rstrip()
     line = tail.rpartition("\n")[2].strip()
     if (given := _A_LINE.fullmatch(line)) is not None:
         return _polish(given[1])
-    return conclusion(line) if _FINISHED.search(line) else None
+    return (conclusion(line) or _stated(line)) if _FINISHED.search(line) else None
+
+
+def _stated(line: str) -> str | None:
+    """The value on the right of the equation that a line ends with; None of several, or where a side before says the same."""
+    last = _last(_MATH_SPAN, line)
+    if last is None or line[last.end() :].strip(" .。*"):
+        return None
+    *before, right = _EQUATION.split(last[0].strip("$").removeprefix("\\[").removesuffix("\\]").removesuffix("\\)"))
+    answer = _polish(right)
+    if not before or answer is None or right.rstrip().endswith(",") or answer in [_polish(side) for side in before]:
+        return None
+    if any(_SEVERAL.search(side) for side in before[1:]):
+        return None
+    return answer if len(answer) <= 200 and _VALUE.fullmatch(answer) and re.search(r"\d|\\pi", answer) else None
 
 
 def conclusion(line: str) -> str | None:

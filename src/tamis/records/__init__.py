@@ -7,9 +7,10 @@ Everything here is a value: no I/O, no clock, no globals. `to_json` gives plain 
 them back; files that hold records begin each line with the record's key, so that a resume need not parse them.
 """
 
-from tamis.records.asked import Draw, Message, Problem, Prompt, Request, Sampling, Watch
+from tamis.records.asked import Draw, Message, OnText, Problem, Prompt, Request, Sampling, Watch
 from tamis.records.drawn import RECORD_VERSION, STATISTICS, EmbeddingChain, Failure, FinishReason, Image, Sample, TokenStats
 from tamis.records.judged import Choice, Grade, Pool, Question, Reading, Score, Unscored, Verdict
+from tamis.records.traced import Trace
 
 __all__ = [
     "RECORD_VERSION",
@@ -22,6 +23,7 @@ __all__ = [
     "Grade",
     "Image",
     "Message",
+    "OnText",
     "Pool",
     "Problem",
     "Prompt",
@@ -32,6 +34,7 @@ __all__ = [
     "Sampling",
     "Score",
     "TokenStats",
+    "Trace",
     "Unscored",
     "Verdict",
     "Watch",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -123,6 +123,13 @@ class Watch:
     least: float
 
 
+OnText = Callable[[Draw, str], bool]
+"""Told of a draw's text so far whenever it has grown, from any thread; False gives the draw up there.
+
+What was told stays the beginning of the text. An engine that knows only whole answers never calls it.
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """All that an engine is told: one prompt, one sampling, and the draws still owed. They share one prefill."""
@@ -132,3 +139,4 @@ class Request:
     sampling: Sampling
     draws: tuple[Draw, ...]
     watch: Watch | None = None
+    on_text: OnText | None = field(default=None, compare=False, repr=False)

@@ -9,13 +9,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tamis.demo import PROBLEMS_FILE
+from tamis.demo import PROBLEMS_FILE, REMAINDERS_FILE
 from tamis.errors import InputError
 from tamis.sources.files import READABLE, DataFile
 from tamis.sources.hub import HubDataset, hub_digest, read_hub
 from tamis.sources.rows import BadRow, Row, read_rows
 
-BUILT_IN = {"demo": PROBLEMS_FILE}
+BUILT_IN = {"demo": PROBLEMS_FILE, "remainders": REMAINDERS_FILE}
 """Sets that come with Tamis: they need no download."""
 
 _HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*(:\w[\w.-]*)?", re.ASCII)

@@ -21,7 +21,7 @@ from tamis.config import Asking, Choosing
 from tamis.errors import UsageError
 from tamis.grade import Grader
 from tamis.records import Choice, Pool
-from tamis.score import STATISTICS, why_unscored
+from tamis.score import STATISTICS
 from tamis.score.steps import score_norm
 from tamis.select import Method, choose, find_method
 from tamis.sources import BadRow
@@ -29,7 +29,7 @@ from tamis.store import RowFile, RunFolder
 from tamis.summarise import Comparer, Comparison, to_json
 from tamis.workflows.drawing import Session, dataset_name
 from tamis.workflows.earlier import Earlier
-from tamis.workflows.examining import examine, paced, score_cells
+from tamis.workflows.examining import examine, paced, score_cells, why_not
 from tamis.workflows.key_steps import check_statistics, step_rows
 from tamis.workflows.models import model_name
 from tamis.workflows.scoring import scored_pools
@@ -142,7 +142,7 @@ async def choose_best(
         async with grader or Grader() as grader, aclosing(pools):
             async for pool in pools:
                 judged = await examine(pool, grader, scorers, choosing.scores)
-                reasons.add(_why_not(judged, method))
+                reasons.add(why_not(judged, method))
                 choice = choose(judged, method)
                 if choosing.key_steps:
                     check_statistics(judged)
@@ -158,15 +158,6 @@ async def choose_best(
     if folder:
         folder.write_json("summary.json", {"method": method.name, **asdict(choosing.scores), **to_json(comparison)})
     return comparison
-
-
-def _why_not(pool: Pool, method: Method) -> str | None:
-    """Why no sample of a pool has the score that the method goes by; None: some have, or none is needed, or none has a word."""
-    if method.scorer is None or not any(sample.text for sample in pool.samples):
-        return None
-    if any(value is not None for value in pool.scores[method.scorer]):
-        return None
-    return next(why_unscored(sample, method.scorer) for sample in pool.samples if sample.text)
 
 
 NOBODY_ASKED = {

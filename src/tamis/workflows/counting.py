@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
+from multiprocessing.context import BaseContext
 
-from tamis.counting import TokenCounter
+from tamis.counting import TokenCounter, shared
 from tamis.errors import TamisError
 from tamis.sources.generations import FileRange, Generation, GenerationFields, read_generations
 from tamis.summarise.partial import NOT_READ, Partial
@@ -31,7 +33,7 @@ class RangeCounter:
     def __init__(
         self, counter: TokenCounter, fields: GenerationFields, max_tokens: int | None = None, *, majority: bool = False
     ) -> None:
-        self._counter = counter
+        self.counter = counter
         self._fields, self._max_tokens, self._majority = fields, max_tokens, majority
 
     def __call__(self, part: FileRange) -> Partial:
@@ -48,7 +50,7 @@ class RangeCounter:
         return tally.partial(num_lines)
 
     def _add(self, tally: Tally, row: Generation) -> None:
-        counts = [self._counter.count(text) for text in row.texts]
+        counts = [self.counter.count(text) for text in row.texts]
         truncated = row.truncated
         if truncated is None and self._max_tokens is not None:
             truncated = max(counts, default=0) >= self._max_tokens
@@ -78,6 +80,22 @@ def _work(part: FileRange) -> Partial:
     return _count(part)
 
 
+def _context(counter: TokenCounter) -> BaseContext:
+    """How workers begin: forked from a process that holds the tokenizer, where that can be."""
+    if not counter.is_fast or "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    from multiprocessing import forkserver
+
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([shared.__name__])
+    os.environ[shared.VARIABLE] = str(counter.path)
+    try:
+        forkserver.ensure_running()
+    finally:
+        del os.environ[shared.VARIABLE]
+    return context
+
+
 def count_ranges(parts: Iterable[FileRange], count: RangeCounter, num_proc: int) -> Iterator[Partial]:
     """The partial result of each range, as they come.
 
@@ -89,7 +107,7 @@ def count_ranges(parts: Iterable[FileRange], count: RangeCounter, num_proc: int)
         yield from map(count, parts)
         return
     rest = iter(parts)
-    pool = ProcessPoolExecutor(num_proc, multiprocessing.get_context("spawn"), _start, (count,))
+    pool = ProcessPoolExecutor(num_proc, _context(count.counter), _start, (count,))
     try:
         running: set[Future[Partial]] = {pool.submit(_work, part) for part in islice(rest, _AHEAD * num_proc)}
         while running:

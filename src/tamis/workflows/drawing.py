@@ -23,7 +23,7 @@ from tamis.sample import LazyEngine, Progress, pools, sample_in_order
 from tamis.sources import BUILT_IN, BadRow, Ids, dataset_digest, read_problems
 from tamis.store import RunFolder, read_run_file
 from tamis.workflows.adapting import Adapting, Spent, adaptive_identity
-from tamis.workflows.models import model_identity, model_name, model_path, open_model, versions
+from tamis.workflows.models import from_anywhere, model_identity, model_name, model_path, open_model, versions
 from tamis.workflows.workers import open_workers
 
 _SAMPLES_IN_FLIGHT = 1024  # one long answer holds back those after it; the batch must not run dry meanwhile
@@ -47,8 +47,10 @@ class Session:
 
     watch: Watcher = staticmethod(lambda *_: nullcontext())
 
-    def __init__(self, config: Drawing) -> None:
+    def __init__(self, config: Drawing, engine: Engine | None = None) -> None:
+        """Begin or go on; an `engine` that is given is used as it is, and stays open."""
         self.config = config
+        self._given = engine
         self.bad_rows: list[BadRow] = []
         self.progress = Progress()
         self.num_problems = 0
@@ -63,12 +65,12 @@ class Session:
             raise RunFolderError(f"nothing to resume: {path} holds no run", "Leave --resume out to start one there")
         self._resumed = folder = self._open_folder({}) if exists else None
         try:
-            engine = self._engine.open().describe() if self._look_through(folder) else {}
+            described = self._engine.open().describe() if self._look_through(folder) else {}
         except BaseException:
             if folder is not None:
                 folder.close()
             raise
-        self.folder = folder or self._open_folder(engine)  # inputs or a model that do not load leave no folder behind
+        self.folder = folder or self._open_folder(described)  # inputs or a model that do not load leave no folder behind
 
     def _look_through(self, folder: RunFolder | None) -> bool:
         """Count the problems and note the bad rows; whether any sample is owed for certain."""
@@ -94,16 +96,20 @@ class Session:
         )
 
     def _open_engine(self) -> Engine:
-        config = self.config
-        takes: dict[str, bool] = {"token_stats": config.token_stats != "none", "hidden_states": config.hidden_states}
-        engine = open_workers(config, config.workers, **takes) if config.workers else open_model(config, **takes)
+        engine = self._given or self._open_own()
         if self._resumed is not None:
             try:
                 check_numerics(self._resumed, engine.describe())
             except RunFolderError:
-                engine.close()
+                if self._given is None:
+                    engine.close()
                 raise
         return engine
+
+    def _open_own(self) -> Engine:
+        config = self.config
+        takes: dict[str, bool] = {"token_stats": config.token_stats != "none", "hidden_states": config.hidden_states}
+        return open_workers(config, config.workers, **takes) if config.workers else open_model(config, **takes)
 
     @property
     def engine(self) -> LazyEngine:
@@ -150,19 +156,23 @@ class Session:
                 yield pool
 
     def close(self) -> None:
-        """Free the model, end the grader's workers and release the folder."""
-        self._engine.close()
+        """Free the model unless it was given, end the grader's workers and release the folder."""
+        if self._given is None:
+            self._engine.close()
         self.grader.close()
         self.folder.close()
 
 
-def check_numerics(folder: RunFolder, engine: Mapping[str, Any]) -> None:
+def check_numerics(
+    folder: RunFolder,
+    engine: Mapping[str, Any],
+    advice: str = "Give --dtype and --device as they were, or name another folder with --run",
+) -> None:
     """Refuse to go on with other arithmetic than the run began with: `auto` may mean another here."""
     began = folder.facts.get("engine") or engine
     both = [(name, began.get(name), engine.get(name)) for name in ("dtype", "device")]
     changes = [f"{name}: {before} -> {now}" for name, before, now in both if before != now]
     if engine and changes:
-        advice = "Give --dtype and --device as they were, or name another folder with --run"
         raise RunFolderError(f"{folder.path} was drawn otherwise: {', '.join(changes)}", advice)
 
 
@@ -251,6 +261,7 @@ def facts(config: Drawing) -> dict[str, Any]:
         "fields": dict(config.fields),
         "n": config.sampling.n,
         "model_path": str(model_path(config.model)),
+        **({"base_model": base} if (base := from_anywhere(config).base_model) else {}),
         "batch_size": config.batch_size,
         "versions": versions(),
     }

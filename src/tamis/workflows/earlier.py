@@ -135,6 +135,9 @@ def drawing_of(run: Path) -> Drawing:
         return Drawing(
             model=facts["model_path"],
             engine=config["engine"],
+            base_model=facts.get("base_model"),
+            max_prompt_tokens=config.get("max_prompt_tokens"),
+            truncate=config.get("truncate", False),
             dataset=facts["dataset"],
             split=facts["split"],
             fields=facts["fields"],

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from tamis.grade import Grader
 from tamis.records import Pool
 from tamis.score import ScoreSettings, why_unscored, with_scores
+from tamis.select import Method
 
 Item = TypeVar("Item")
 
@@ -34,3 +35,12 @@ def score_cells(pool: Pool, scorers: Iterable[str], position: int) -> dict[str, 
     sample = pool.samples[position]
     unscored = {name: why_unscored(sample, name) for name, value in values.items() if value is None}
     return {"scores": values} | ({"unscored": unscored} if unscored else {})
+
+
+def why_not(pool: Pool, method: Method) -> str | None:
+    """Why no sample of a pool has the score that the method goes by; None: some have, or none is needed, or none has a word."""
+    if method.scorer is None or not any(sample.text for sample in pool.samples):
+        return None
+    if any(value is not None for value in pool.scores[method.scorer]):
+        return None
+    return next(why_unscored(sample, method.scorer) for sample in pool.samples if sample.text)

@@ -9,31 +9,23 @@ A picture is never in both folders, and in neither while none of its candidates 
 
 from __future__ import annotations
 
-import hashlib
-import re
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from tamis.identity import file_stem
 from tamis.records import Problem
 from tamis.score.grading import Candidate, Rejected
 from tamis.store.files import decode, encode_readable, write_atomically
 
 HIGH, LOW, SUMMARY_FILE = "high_quality", "low_quality", "summary.json"
 
-_PLAIN = re.compile(r"[a-z0-9_][a-z0-9._-]{0,99}")
-_LONGEST_NAME = 120  # bytes of a readable name; file systems end at 255
-
 
 def file_name(problem_id: str) -> str:
-    """A file name that no other id has, not even where case makes no difference: the id, or what is fit of it and a hash."""
-    if _PLAIN.fullmatch(problem_id):
-        return f"{problem_id}.json"
-    readable = re.sub(r"[^\w.-]+", "_", problem_id).encode(errors="ignore")[:_LONGEST_NAME].decode(errors="ignore")
-    digest = hashlib.blake2b(problem_id.encode(errors="surrogatepass"), digest_size=6).hexdigest()
-    return f"{readable}~{digest}.json"
+    """A file name that no other id has."""
+    return f"{file_stem(problem_id)}.json"
 
 
 class ResultFolders:

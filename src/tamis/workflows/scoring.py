@@ -162,6 +162,7 @@ class Scoring:
                     dtype=model.dtype,
                     batch_size=model.batch_size,
                     trust_remote_code=model.trust_remote_code,
+                    allow_pickle=model.allow_pickle,
                 )
                 stack.callback(loaded.close)
                 return loaded

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import polars
 
 _LEAST_RANGE_BYTES = 1 << 20  # four ranges for each process, where they are not smaller than that
+_FEW_BYTES = 2 << 20  # less is counted by `tokenizers` sooner than anything faster is loaded
 _ALONE_BYTES = 8 << 20  # less is counted sooner than another process starts
 
 
@@ -84,7 +85,8 @@ def summarise_inputs(config: Summarising, counted: Counted | None = None) -> Sum
         counted_by, names = "the run folder", [str(config.path)]
     else:
         files = find_generations(config.path, config.pattern)
-        counter = _counter(config)
+        num_bytes = sum(file.path.stat().st_size for file in files)
+        counter = _counter(config, few=num_bytes < _FEW_BYTES)
         found, bad_rows, counted_by = _count_files(files, config, counter, counted or Counted()), [], counter.how
         del counter  # its vocabulary takes some 100 MB
         names = [str(file.path) for file in files]
@@ -97,10 +99,10 @@ def summarise_inputs(config: Summarising, counted: Counted | None = None) -> Sum
     return Summary(config, whole, survey(summaries(whole)), bad_rows, num_bad, counted_by)
 
 
-def _counter(config: Summarising) -> TokenCounter:
+def _counter(config: Summarising, *, few: bool) -> TokenCounter:
     if config.model is None:
         raise UsageError("no model is given, whose tokenizer would count", "Use --model-name-or-path FOLDER|NAME")
-    return open_counter(str(MODEL_FOLDER) if config.model == "embedded" else config.model)
+    return open_counter(str(MODEL_FOLDER) if config.model == "embedded" else config.model, few=few)
 
 
 def _count_files(files: Sequence[DataFile], config: Summarising, counter: TokenCounter, counted: Counted) -> Partial:

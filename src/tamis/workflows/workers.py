@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
-from tamis.config import EMBEDDED, EMBEDDED_VISION, ModelSettings
+from tamis.config import ModelSettings
 from tamis.engines.base import Engine
 from tamis.errors import EngineError
-from tamis.workflows.models import model_digest, model_path, open_model, versions
+from tamis.workflows.models import from_anywhere, model_identity, open_model, versions
 
 
 def open_workers(settings: ModelSettings, num_workers: int, *, token_stats: bool, hidden_states: bool) -> Engine:
@@ -32,14 +31,12 @@ def _from_anywhere(settings: ModelSettings) -> ModelSettings:
         from tamis.engines.http.settings import find_api_key, find_base_urls
 
         return replace(settings, base_urls=find_base_urls(settings.base_urls), api_key=find_api_key(settings.api_key))
-    if settings.model in (EMBEDDED, EMBEDDED_VISION) or not (path := Path(model_path(settings.model))).exists():
-        return settings
-    return replace(settings, model=str(path.resolve()))
+    return from_anywhere(settings)
 
 
 def _same(settings: ModelSettings) -> dict[str, str]:
     """What must be the same on all machines."""
-    return {"model": model_digest(model_path(settings.model)), **versions()}
+    return {"model": model_identity(settings)["model"], **versions()}
 
 
 def _open_alike(settings: ModelSettings, there: dict[str, str], *, token_stats: bool, hidden_states: bool) -> Engine:

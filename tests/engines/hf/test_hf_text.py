@@ -116,9 +116,9 @@ def test_the_work_does_not_grow_with_the_square_of_the_length(tokenizer) -> None
 @given(ids=st.lists(st.integers(0, 275), min_size=1, max_size=30), num_bytes=st.integers(1, 12))
 def test_the_tail_holds_what_a_new_token_can_complete(ids: list[int], num_bytes: int) -> None:
     detokenizer = Detokenizer(byte_level())
-    whole = b"".join(detokenizer._piece(token) for token in ids)
+    whole = b"".join(detokenizer.piece(token) for token in ids)
     tail = detokenizer.tail(ids, num_bytes)
-    wanted = whole[-(num_bytes + len(detokenizer._piece(ids[-1]))) :]
+    wanted = whole[-(num_bytes + len(detokenizer.piece(ids[-1]))) :]
     assert tail.endswith(wanted.decode("utf-8", "replace").lstrip("�"))
 
 

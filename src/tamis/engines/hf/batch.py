@@ -16,6 +16,7 @@ from torch import Tensor
 from tamis.engines.hf.cache import Prefix
 from tamis.engines.hf.hidden import HiddenSums, RowSums
 from tamis.engines.hf.sampler import Sampler, uniforms
+from tamis.engines.hf.telling import Telling
 from tamis.engines.token_stats import STATE, statistics
 from tamis.engines.watch import Watches
 from tamis.records import Draw, Prompt, Request
@@ -54,6 +55,7 @@ class Row:
     draw: Draw
     started: float = 0.0
     hidden: RowSums | None = None
+    telling: Telling | None = None
     # Only while it is out of the batch with work done (`Batch.park`):
     prefix: Prefix | None = None
     ids: NDArray[np.int32] = field(default_factory=lambda: np.empty(0, np.int32))
@@ -74,6 +76,7 @@ class Batch:
         self.limits = np.zeros(num_rows, dtype=np.int64)
         self.sampler = Sampler(num_rows)
         self.stopping: set[int] = set()  # slots with stop strings
+        self.listening: set[int] = set()  # slots whose request listens
         self.watches = Watches(num_rows, vocab_size)
         self.hidden = hidden
         self.ids = np.zeros((num_rows, ROOM), dtype=np.int32)
@@ -100,6 +103,8 @@ class Batch:
         self.sampler.set(slot, row.job.request.sampling)
         if row.job.stop_bytes:
             self.stopping.add(slot)
+        if row.telling:
+            self.listening.add(slot)
         if row.job.request.watch:
             self.watches.begin(slot, row.job.request.watch, statistics(row.states))
         if self.hidden:
@@ -146,6 +151,7 @@ class Batch:
         self.alive[slot] = False
         self.tokens[slot] = self.positions[slot] = self.offsets[slot] = self.lengths[slot] = 0
         self.stopping.discard(slot)
+        self.listening.discard(slot)
         self.watches.rows.discard(slot)
         if self.hidden:
             self.hidden.take(slot)

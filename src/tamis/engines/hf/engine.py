@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from tamis.engines.prompt_limit import PromptLimit
 from tamis.errors import EngineError, MissingExtra, TamisError, UsageError
 from tamis.records import Question, Reading, Request, Sample, Verdict
 
@@ -29,7 +30,7 @@ class HFEngine:
     drawn and in whatever order, at the same batch size on the same machine (fp32 on a CPU: at any batch size from 16 on).
 
     Args:
-        model: A folder that `from_pretrained` can read, or a name on the hub. Weights are read from safetensors only.
+        model: A folder that `from_pretrained` can read, or one of a LoRA adapter as PEFT saves it, or a name on the hub.
         batch_size: The number of samples drawn at once; "auto" takes what memory holds (32 on a CPU). It is halved, and
             nothing is lost, when memory runs out.
         device: "auto" is a GPU where there is one.
@@ -37,9 +38,14 @@ class HFEngine:
         token_stats: Take the nine statistics of each token.
         hidden_states: Take the chain of embedding of each sample and of its steps.
         trust_remote_code: Run the code that comes with the model.
+        base_model: What an adapter is merged into; None: the base that it names, as it stands or relative to its folder.
+        use_lora: True wants an adapter, False a whole model; None takes what the folder holds.
+        allow_pickle: Read pickled weights where there are no safetensors; tensors alone are unpickled.
+        max_prompt_tokens: A longer prompt is a failed sample; None: what the context holds, less the answer's first token.
+        truncate: Drop the beginning of a longer prompt instead.
 
     Raises:
-        MissingExtra: torch or transformers is not installed.
+        MissingExtra: torch or transformers is not installed, or PEFT, and the model is an adapter.
         UsageError: A setting cannot be.
         EngineError: There is no model, or it does not load, or it cannot be decoded.
     """
@@ -54,6 +60,11 @@ class HFEngine:
         token_stats: bool = True,
         hidden_states: bool = False,
         trust_remote_code: bool = False,
+        base_model: str | Path | None = None,
+        use_lora: bool | None = None,
+        allow_pickle: bool = False,
+        max_prompt_tokens: int | None = None,
+        truncate: bool = False,
     ) -> None:
         if any(importlib.util.find_spec(package) is None for package in ("torch", "transformers")):
             raise MissingExtra("the hf engine", "hf")
@@ -68,7 +79,16 @@ class HFEngine:
         self._name = str(model)
         self._token_stats = token_stats
         self._hidden_states = hidden_states
-        self._loaded: Loaded | None = load(self._name, device, dtype, trust_remote_code=trust_remote_code)
+        self._loaded: Loaded | None = load(
+            self._name,
+            device,
+            dtype,
+            trust_remote_code=trust_remote_code,
+            base_model=None if base_model is None else str(base_model),
+            use_lora=use_lora,
+            allow_pickle=allow_pickle,
+            limit=PromptLimit(max_prompt_tokens, truncate),
+        )
         self._stepper: Stepper | None = Stepper(self._loaded.model, self._loaded.device, hidden=hidden_states)
         with torch.inference_mode():
             check_decoding(self._loaded, self._stepper)
@@ -88,6 +108,7 @@ class HFEngine:
             "device": loaded.device.type,
             "torch": torch.__version__,
             "transformers": transformers.__version__,
+            **({"base_model": loaded.base} if loaded.base else {}),
         }
 
     async def stream(self, requests: AsyncIterator[Request]) -> AsyncGenerator[Sample, None]:

@@ -27,21 +27,23 @@ def read_request(loaded: Loaded, request: Request, recent: Iterable[Opening] = (
             return tokens
         opening = Opening(request.prompt, *tokens)
     room = loaded.context - len(opening.ids)
-    if room < 1:
-        return f"the prompt has {len(opening.ids)} tokens, the model's context holds {loaded.context}"
     stop_bytes = max((len(stop.encode()) for stop in sampling.stop), default=0)
     return Job(request, opening.ids, min(sampling.max_tokens, room), stop_bytes, len(request.draws), opening)
 
 
 def read_prompt(loaded: Loaded, prompt: Prompt) -> Tokens | str:
-    """The prompt as tokens, at least one, or one line that says why it has none."""
+    """The prompt as tokens, at least one and not too many, or one line that says why not."""
     try:
         tokens = loaded.pictures(prompt) if prompt.images else Tokens(prompt_ids(loaded.tokenizer, prompt), {})
     except TamisError as error:
         return error.message
     except Exception as error:  # noqa: BLE001 - a chat template is a program of the model's, and may raise anything
         return f"the prompt cannot be tokenised: {error}"
-    return tokens if tokens.ids else "the prompt has no tokens"
+    if not tokens.ids:
+        return "the prompt has no tokens"
+    first, has_images = loaded.tokenizer.bos_token_id, bool(prompt.images)
+    ids = loaded.limit(tokens.ids, context=loaded.context, first=first, has_images=has_images)
+    return ids if isinstance(ids, str) else tokens._replace(ids=ids)
 
 
 def prompt_ids(tokenizer: Any, prompt: Prompt) -> list[int]:

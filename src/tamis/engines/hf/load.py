@@ -19,12 +19,16 @@ from transformers import (
 )
 from transformers.utils import logging
 
+from tamis.engines.folders import beside, check_folder, find_adapter, has_tokenizer
+from tamis.engines.hf.adapter import fetch_adapter, merge
 from tamis.engines.hf.masks import layer_kinds
 from tamis.engines.hf.pictures import Pictures
-from tamis.errors import EngineError, UsageError
+from tamis.engines.prompt_limit import PromptLimit
+from tamis.errors import EngineError, UsageError, first_line
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "tekken.json")
+# Where transformers looks for an adapter beside the weights: here, never by itself
+_NO_ADAPTER = {"adapter_kwargs": {"subfolder": "none"}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,48 +41,78 @@ class Loaded:
     context: int  # positions the model can hold, prompt and answer together
     eos_ids: frozenset[int]
     pictures: Pictures
+    base: str | None  # of a merged adapter: the model that it was merged into
+    limit: PromptLimit
 
 
-def load(name: str, device: str, dtype: str, *, trust_remote_code: bool, kind: Any = None) -> Loaded:
-    """Load model `name`, a local folder or a hub name, from safetensors only.
+def load(
+    name: str,
+    device: str,
+    dtype: str,
+    *,
+    trust_remote_code: bool,
+    kind: Any = None,
+    base_model: str | None = None,
+    use_lora: bool | None = None,
+    allow_pickle: bool = False,
+    limit: PromptLimit = PromptLimit(),  # noqa: B008 - a frozen value
+) -> Loaded:
+    """Load model `name`, a local folder or a hub name; of a LoRA adapter its base, with the adapter merged.
 
     `kind` is the class of transformers that knows such models by their configuration; None: one for models that write.
+    The other options are those of `HFEngine`.
 
     Raises:
-        UsageError: The device or the dtype does not exist.
+        UsageError: The device or the dtype does not exist, or the folder does not hold what `use_lora` says.
+        MissingExtra: PEFT is not installed, and the model is an adapter.
         EngineError: No model is there, or it is not whole, or it is none that this engine can decode.
     """
     place = _device(device)
     if dtype != "auto" and dtype not in DTYPES:
         raise UsageError(f"dtype: no such type: {dtype}", f"Use auto or one of: {', '.join(DTYPES)}")
-    check_folder(name)
+    if use_lora is not False:
+        name = fetch_adapter(name)
+    adapter = find_adapter(name, base_model=base_model, use_lora=use_lora)
+    if use_lora and adapter is None and not Path(name).expanduser().exists():
+        raise EngineError(f"no LoRA adapter at: {name}", "Give the folder that PEFT saved, or the adapter's name on the hub")
+    whole = adapter.base if adapter else name
+    check_folder(whole, allow_pickle=allow_pickle)
     bars = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()  # only the command line writes to the terminal
     try:
-        tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=trust_remote_code)
-        model, info = (kind or _kind(name, trust_remote_code=trust_remote_code)).from_pretrained(
-            name,
+        own = (
+            adapter.folder if adapter and has_tokenizer(adapter.folder) else whole
+        )  # an adapter may bring a chat template of its own
+        tokenizer = AutoTokenizer.from_pretrained(str(own), trust_remote_code=trust_remote_code)
+        model, info = (kind or _kind(whole, trust_remote_code=trust_remote_code)).from_pretrained(
+            whole,
             dtype=DTYPES.get(dtype, "auto"),
-            use_safetensors=True,
+            use_safetensors=None if allow_pickle else True,  # None: pickles where there is nothing else
             trust_remote_code=trust_remote_code,
             output_loading_info=True,
+            **_NO_ADAPTER,
         )
     except Exception as error:  # whatever transformers, safetensors or the hub's client raise for a bad model
-        raise EngineError(f"the model does not load: {name}: {first_line(error)}", "Check the name or the folder") from error
+        is_here = Path(whole).expanduser().is_dir()
+        where = whole if is_here else f"there is no folder {whole}{beside(whole)}, and of the hub"
+        raise EngineError(f"the model does not load: {where}: {first_line(error)}", "Check the name or the folder") from error
     finally:
         if bars:
             logging.enable_progress_bar()
     if missing := sorted(info["missing_keys"] & dict(model.named_parameters()).keys()):  # they would be random numbers
         raise EngineError(
-            f"the model {name} lacks weights of a {type(model).__name__}: {', '.join(missing[:4])}", "Check what was saved"
+            f"the model {whole} lacks weights of a {type(model).__name__}: {', '.join(missing[:4])}", "Check what was saved"
         )
     if dtype == "auto" and place.type == "cpu" and model.dtype == torch.float16:
         model = model.float()  # a CPU computes in half precision hundreds of times slower
+    if adapter:
+        model = merge(model, adapter, allow_pickle=allow_pickle)
     model = model.to(place).eval()
     layer_kinds(model.config.get_text_config())  # refuses what is no attention
     ends = end_ids(getattr(model, "generation_config", None), model.config.get_text_config(), tokenizer)
-    pictures = Pictures(name, model, tokenizer, trust_remote_code=trust_remote_code)
-    return Loaded(model, tokenizer, place, _context(model, tokenizer), ends, pictures)
+    pictures = Pictures(whole, model, tokenizer, trust_remote_code=trust_remote_code)
+    context = _context(model, tokenizer)
+    return Loaded(model, tokenizer, place, context, ends, pictures, whole if adapter else None, limit)
 
 
 def _kind(name: str, *, trust_remote_code: bool) -> Any:
@@ -99,26 +133,6 @@ def _device(name: str) -> torch.device:
     return device
 
 
-def check_folder(name: str) -> None:
-    """Refuse a path without a whole model; a name that is no path is left to the hub's client."""
-    folder = Path(name).expanduser()
-    if not folder.is_dir():
-        if folder.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1 or "\\" in name or folder.exists():
-            raise EngineError(f"no model folder at: {name}", "Give a folder with config.json, or a hub name like owner/model")
-        return
-    files = {path.name for path in folder.iterdir()}
-    held = f"the folder holds: {', '.join(sorted(files)[:8]) or 'nothing'}"
-    if "config.json" not in files:
-        raise EngineError(f"no config.json in the model folder {name}; {held}", "Point at the folder that was saved")
-    if not any(file.endswith((".safetensors", ".safetensors.index.json")) for file in files):
-        raise EngineError(f"no *.safetensors in the model folder {name}; {held}", "Convert the weights: pickles are not loaded")
-    if not any(file in files for file in TOKENIZER_FILES):
-        raise EngineError(
-            f"no tokenizer in the model folder {name} (looked for {', '.join(TOKENIZER_FILES)}); {held}",
-            "Save the tokenizer beside the model: tokenizer.save_pretrained",
-        )
-
-
 def _context(model: PreTrainedModel, tokenizer: Any) -> int:
     limit = getattr(model.config.get_text_config(), "max_position_embeddings", None)
     if limit is None and tokenizer.model_max_length < 10**9:  # transformers writes 10**30 for "unknown"
@@ -132,9 +146,3 @@ def end_ids(generation: Any, text_config: Any, tokenizer: Any) -> frozenset[int]
     ids = of_generation if of_generation is not None else text_config.eos_token_id
     found = {*(ids if isinstance(ids, list | tuple) else [ids]), tokenizer.eos_token_id}
     return frozenset(int(i) for i in found if i is not None)
-
-
-def first_line(error: BaseException) -> str:
-    """What an error says first, without its full stop."""
-    lines = str(error).strip().splitlines()
-    return lines[0].rstrip(".") if lines else type(error).__name__

@@ -29,9 +29,10 @@ from tamis.engines.hf.intake import blank_sample, read_request
 from tamis.engines.hf.load import Loaded
 from tamis.engines.hf.probe import is_out_of_memory, same_bits
 from tamis.engines.hf.step import Stepper
+from tamis.engines.hf.telling import Telling
 from tamis.engines.hf.text import Detokenizer, cut_at_stop
 from tamis.engines.token_stats import statistics
-from tamis.records import Failure, FinishReason, Request, Sample, TokenStats
+from tamis.records import Draw, Failure, FinishReason, Request, Sample, TokenStats
 
 RECENT = 4  # prompts with images that may be asked again
 FEWEST_ROWS = 16  # fewer take other matrix kernels, whose sums run in another order
@@ -120,11 +121,14 @@ class Decoder:
         if isinstance(job, Job):
             if request.prompt.images and job.opening and job.opening not in self._recent:
                 self._recent.append(job.opening)
-            self._waiting.extend(Row(job, draw) for draw in request.draws)
+            self._waiting.extend(Row(job, draw, telling=self._telling(request, draw)) for draw in request.draws)
             return
         source.seated(len(request.draws))
         for draw in request.draws:
             source.emit(replace(blank_sample(request, draw), finish_reason="error", error=Failure("input", job)))
+
+    def _telling(self, request: Request, draw: Draw) -> Telling | None:
+        return Telling(self._text, request.sampling.stop, draw, request.on_text) if request.on_text else None
 
     def _seat(self, slot: int, row: Row) -> None:
         """Fill a slot with a row's prefix and put the row into it."""
@@ -202,6 +206,10 @@ class Decoder:
         for slot in slots[keep & (batch.lengths[slots] >= batch.limits[slots])]:
             if batch.alive[slot]:
                 self._finish(source, int(slot), "length")
+        for slot in sorted(batch.listening):
+            row = batch.rows[slot]
+            if row and row.telling and not row.telling.goes_on(batch.ids[slot, : batch.lengths[slot]]):
+                self._finish(source, slot, "cut")
 
     def _losing_confidence(self, slots: NDArray[np.int64]) -> NDArray[np.int64]:
         """Those of the slots that their watch gives up at the token they have just taken."""

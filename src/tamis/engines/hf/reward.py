@@ -28,6 +28,7 @@ class RewardModel:
         device: "auto" is a GPU where there is one.
         dtype: "float32", "bfloat16", "float16", or "auto": the checkpoint's own (float32 instead of float16 on a CPU).
         trust_remote_code: Run the code that comes with the model.
+        allow_pickle: Read pickled weights where there are no safetensors.
 
     Raises:
         MissingExtra: torch or transformers is not installed.
@@ -43,6 +44,7 @@ class RewardModel:
         dtype: str = "auto",
         batch_size: int | Literal["auto"] = "auto",
         trust_remote_code: bool = False,
+        allow_pickle: bool = False,
     ) -> None:
         if any(importlib.util.find_spec(package) is None for package in ("torch", "transformers")):
             raise MissingExtra("a reward model", "hf")
@@ -53,7 +55,7 @@ class RewardModel:
         from tamis.engines.hf.load import load
         from tamis.engines.hf.rewarder import Rewarder
 
-        loaded = load(str(model), device, dtype, trust_remote_code=trust_remote_code, kind=Kind)
+        loaded = load(str(model), device, dtype, trust_remote_code=trust_remote_code, kind=Kind, allow_pickle=allow_pickle)
         self._on_gpu = loaded.device.type == "cuda"
         self._rewarder: Rewarder | None = Rewarder(loaded, None if batch_size == "auto" else batch_size)
 

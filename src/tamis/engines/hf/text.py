@@ -8,7 +8,8 @@ Qwen, Llama 3, ...) are read through the bytes of their tokens, one pass over th
 from __future__ import annotations
 
 import codecs
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -16,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 WINDOW = 16  # tokens that may stay undecided (the bytes of one character are at most 4)
+_BYTE = re.compile(r"<0x[0-9A-Fa-f]{2}>")
 
 
 def _bytes_of_letters() -> dict[str, int]:
@@ -37,11 +39,21 @@ class Detokenizer:
         else:  # the same, without the checks of its wrapper
             self._decode = backend.decode
         self._backend = backend if backend is not None and isinstance(backend.decoder, decoders.ByteLevel) else None
+        self._name: Callable[[int], str | None] = tokenizer.convert_ids_to_tokens
         self._special = frozenset(tokenizer.all_special_ids)
         self._letters = _bytes_of_letters()
         self._pieces: dict[int, bytes] = {}
         self._widths: dict[int, int] = {}
         self._ends_line = np.zeros(0, dtype=np.int8)  # by token: 1 yes, 0 no, -1 not known yet
+
+    @property
+    def is_byte_level(self) -> bool:
+        """Whether the text is that of the bytes of the tokens, so that `piece` tells all."""
+        return self._backend is not None
+
+    def is_byte(self, token: int) -> bool:
+        """Whether a token stands for one byte, as the last resort of tokenizers that are not byte-level."""
+        return _BYTE.fullmatch(self._name(token) or "") is not None
 
     def text(self, ids: Sequence[int]) -> str:
         """The text of ids."""
@@ -60,10 +72,10 @@ class Detokenizer:
         """The end of the text of ids: all of the last token's, and at least `num_bytes` UTF-8 bytes before it."""
         if self._backend is None:
             return self.text(ids[-num_bytes - WINDOW :])
-        pieces = [self._piece(ids[-1])]
+        pieces = [self.piece(ids[-1])]
         missing = num_bytes
         for token in reversed(ids[:-1]):
-            piece = self._piece(token)
+            piece = self.piece(token)
             pieces.append(piece)
             missing -= len(piece)
             if missing <= 0:
@@ -85,7 +97,8 @@ class Detokenizer:
         ends: NDArray[np.bool_] = self._ends_line[ids] > 0
         return ends
 
-    def _piece(self, token: int) -> bytes:
+    def piece(self, token: int) -> bytes:
+        """The bytes of a token of a byte-level tokenizer; none of a special one."""
         piece = self._pieces.get(token)
         if piece is None:
             assert self._backend is not None
@@ -104,7 +117,7 @@ class Detokenizer:
         width = self._widths.get(token)
         if width is None:
             try:
-                width = len(self._piece(token).decode())
+                width = len(self.piece(token).decode())
             except UnicodeDecodeError:
                 width = -1
             self._widths[token] = width
@@ -114,7 +127,7 @@ class Detokenizer:
         widths = np.fromiter((self._width(token) for token in ids), np.int32, len(ids))
         if (widths < 0).any():  # some token splits a character
             decode = codecs.getincrementaldecoder("utf-8")("replace").decode
-            widths = np.fromiter((len(decode(self._piece(token))) for token in ids), np.int32, len(ids))
+            widths = np.fromiter((len(decode(self.piece(token))) for token in ids), np.int32, len(ids))
         return np.cumsum(widths, dtype=np.int32) - widths
 
     def _starts_by_windows(self, ids: Sequence[int], text: str) -> list[int]:

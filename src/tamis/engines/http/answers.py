@@ -6,13 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from tamis.engines.http.events import GIVEN_UP
 from tamis.engines.http.exact import read_exact
 from tamis.engines.http.logprobs import read_logprobs
 from tamis.engines.http.transport import NoAnswerError
 from tamis.engines.watch import tokens_until_cut
 from tamis.records import Draw, Failure, FinishReason, Request, Sample, TokenStats
 
-_FINISHED: dict[str | None, FinishReason] = {
+_FINISHED: dict[object, FinishReason] = {
+    GIVEN_UP: "cut",
     "stop": "stop",
     "eos": "stop",
     "eos_token": "stop",
@@ -49,7 +51,7 @@ def read_answer(answer: Any, *, num_top: int | None, is_exact: bool = False) -> 
         usage = answer.get("usage") or {}
         tokens = int(usage.get("prompt_tokens") or 0), int(usage.get("completion_tokens") or 0)
         read = [_read(choice, num_top, tokens, len(choices)) for _, choice in sorted(choices.items())]
-        if is_exact:
+        if is_exact and read[0].finish_reason != "cut":
             read = [_with_exact(read[0], choices[0], answer.get("tamis"), tokens[1])]
     except (KeyError, TypeError, ValueError, AttributeError):
         raise NoAnswerError("the server answers in another form than the protocol's") from None

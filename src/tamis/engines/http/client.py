@@ -55,8 +55,14 @@ class Client:
         self._rng = Random(0)
         self.endpoints = Endpoints(endpoints, self._contact, self._rng, start_s=start_s, give_up_s=give_up_s)
 
-    async def ask(self, path: str, make_body: Callable[[Endpoint], dict[str, Any]], read: Callable[[Any, Endpoint], T]) -> T:
-        """One answer, read; a 429 and a server that is down do not count as attempts.
+    async def ask(
+        self,
+        path: str,
+        make_body: Callable[[Endpoint], dict[str, Any]],
+        read: Callable[[Any, Endpoint], T],
+        hear: Callable[[str], bool] | None = None,
+    ) -> T:
+        """One answer, read; a 429 and a server that is down do not count as attempts. `hear`: see `Transport.post`.
 
         Raises:
             NoAnswerError: The last attempt failed.
@@ -69,7 +75,7 @@ class Client:
         while True:
             endpoint = await self.endpoints.acquire()
             try:
-                return await self._attempt(endpoint, path, make_body, read)
+                return await self._attempt(endpoint, path, make_body, read, hear)
             except TooManyError as error:
                 num_refusals += 1
                 refused_since = refused_since or clock()
@@ -91,14 +97,19 @@ class Client:
         return self._rng.uniform(0.0, min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2 ** min(num_failures, 16)))
 
     async def _attempt(
-        self, to: Endpoint, path: str, make_body: Callable[[Endpoint], dict[str, Any]], read: Callable[[Any, Endpoint], T]
+        self,
+        to: Endpoint,
+        path: str,
+        make_body: Callable[[Endpoint], dict[str, Any]],
+        read: Callable[[Any, Endpoint], T],
+        hear: Callable[[str], bool] | None = None,
     ) -> T:
         """One answer of one server; all that it learns of the server is noted."""
         try:
             while True:
                 body = make_body(to)
                 try:
-                    answer = await self._transport.post(to.url + path, body)
+                    answer = await self._transport.post(to.url + path, body, hear)
                 except RefusedError as error:
                     if not self._dialect.learn(error.message, body):
                         to.answered()

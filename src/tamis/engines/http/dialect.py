@@ -57,8 +57,17 @@ class Dialect:
             users[-1]["content"] = [*pictures, {"type": "text", "text": users[-1]["content"]}]
         return {"messages": messages, **form}
 
-    def body(self, content: dict[str, Any], sampling: Sampling, seed: int, num_choices: int, to: Endpoint) -> dict[str, Any]:
-        """A whole request to an endpoint.
+    def body(
+        self,
+        content: dict[str, Any],
+        sampling: Sampling,
+        seed: int,
+        num_choices: int,
+        to: Endpoint,
+        *,
+        is_heard: bool = False,
+    ) -> dict[str, Any]:
+        """A whole request to an endpoint; an answer that is listened to is streamed.
 
         All that has a default on some server is said, for vLLM takes defaults from the model's folder unless told.
         """
@@ -84,7 +93,7 @@ class Dialect:
                 body |= {"logprobs": True} | ({"top_logprobs": to.top_logprobs} if to.top_logprobs else {})
             else:
                 body["logprobs"] = to.top_logprobs
-        if self._stream_from is not None and sampling.max_tokens >= self._stream_from:
+        if is_heard or (self._stream_from is not None and sampling.max_tokens >= self._stream_from):
             body |= {"stream": True, "stream_options": {"include_usage": True}}
         return self.spoken(body | self._extra_body)
 

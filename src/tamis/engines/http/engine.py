@@ -22,6 +22,7 @@ from tamis.engines.http.dialect import Dialect
 from tamis.engines.http.endpoints import Endpoint
 from tamis.engines.http.images import DataURLs
 from tamis.engines.http.settings import find_api_key, find_base_urls
+from tamis.engines.http.telling import Telling
 from tamis.engines.http.transport import NoAnswerError, RefusedError, Transport
 from tamis.errors import InputError, UsageError
 from tamis.records import Draw, Failure, Request, Sample
@@ -178,7 +179,7 @@ class HTTPEngine:
                 await slots.acquire()
                 finished.put_nowait(failed(request, draw, Failure("input", error.message)))
             return
-        size = min(len(request.draws), self._concurrency) if self._several else 1
+        size = min(len(request.draws), self._concurrency) if self._several and not request.on_text else 1
         for start in range(0, len(request.draws), size):
             draws = request.draws[start : start + size]
             for _ in draws:
@@ -198,6 +199,8 @@ class HTTPEngine:
         started = clock()
         path = "/chat/completions" if "messages" in content else "/completions"
         unsent: tuple[str, ...] = ()
+        listener = None if request.watch else request.on_text  # what a watch gives up is known at the end only
+        telling = Telling(owed[0], listener) if listener else None
 
         def num_asked(to: Endpoint) -> int:
             return len(owed) if to.honours_n else 1
@@ -206,15 +209,19 @@ class HTTPEngine:
             nonlocal unsent, started
             started = clock()  # of this attempt: waiting for a place, or for a server, is no work on the sample
             unsent = self._dialect.unsent(request.prompt)
-            return self._dialect.body(content, request.sampling, owed[0].seed, num_asked(to), to)
+            seed, is_heard = owed[0].seed, telling is not None
+            return self._dialect.body(content, request.sampling, seed, num_asked(to), to, is_heard=is_heard)
 
         def read(answer: Any, to: Endpoint) -> list[Choice]:
             is_exact = to.vocab_size is not None
-            return read_answer(answer, num_top=to.top_logprobs, is_exact=is_exact)[: num_asked(to)]
+            choices = read_answer(answer, num_top=to.top_logprobs, is_exact=is_exact)[: num_asked(to)]
+            if telling:
+                telling.check(choices[0].text)
+            return choices
 
         while owed:
             try:
-                choices = await client.ask(path, make_body, read)
+                choices = await client.ask(path, make_body, read, telling.goes_on if telling else None)
                 samples = samples_of(request, owed, choices, clock() - started, unsent)
             except (NoAnswerError, RefusedError) as error:
                 samples = [failed(request, draw, Failure("engine", error.message), clock() - started) for draw in owed]

@@ -14,19 +14,31 @@ class StreamError(Exception):
     """The events make no answer: the message says why."""
 
 
+GIVEN_UP = object()
+"""The `finish_reason` of a choice that its listener gave up; no server can say this."""
+
+
 class Events:
     """What has come so far.
 
     Attributes:
         is_done: The server said that nothing follows.
+        is_given_up: Whoever listens wants nothing more.
         error: What it said went wrong in the middle; None: nothing.
     """
 
-    def __init__(self, parse: Callable[[bytes], Any]) -> None:
-        """`parse` reads the JSON of an event."""
-        self.is_done = False
+    def __init__(self, parse: Callable[[bytes], Any], hear: Callable[[str], bool] | None = None) -> None:
+        """Begin.
+
+        Args:
+            parse: Reads the JSON of an event.
+            hear: Told the text of the one choice whenever it has grown; False gives it up.
+        """
+        self.is_done = self.is_given_up = False
         self.error: dict[str, Any] | None = None
         self._parse = parse
+        self._hear = hear
+        self._num_pieces = 0
         self._rest = b""
         self._head: dict[str, Any] = {}
         self._choices: dict[int, dict[str, Any]] = {}
@@ -43,7 +55,7 @@ class Events:
         for event in events:
             if event == b"[DONE]":
                 self.is_done = True
-            elif event:
+            elif event and not self.is_given_up:
                 self._add(self._parse(event))
         return bool(events)
 
@@ -58,8 +70,19 @@ class Events:
                 choice = self._choices.setdefault(index, {"index": index, "finish_reason": None})
                 if not choice["finish_reason"]:
                     _extend(choice, piece)
+                    if self._hear:
+                        self._tell(choice, self._hear)
         except (KeyError, TypeError, AttributeError):
             raise StreamError("the server streams in another form than the protocol's") from None
+
+    def _tell(self, choice: dict[str, Any], hear: Callable[[str], bool]) -> None:
+        own, name = (choice["delta"], "content") if "delta" in choice else (choice, "text")
+        text = _text(own, name)
+        own[name] = [text]  # joined once, not again with every event
+        self._num_pieces += 1
+        if text and not hear(text):
+            choice["finish_reason"], self.is_given_up = GIVEN_UP, True
+            self._head.setdefault("usage", {"completion_tokens": self._num_pieces})  # about a token each
 
     def answer(self) -> dict[str, Any]:
         """The whole answer.

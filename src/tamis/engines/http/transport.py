@@ -6,6 +6,7 @@ import asyncio
 import json
 import math
 import time
+from collections.abc import Callable
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -76,8 +77,8 @@ class Transport:
         """Close every connection."""
         await self._session.close()
 
-    async def post(self, url: str, body: dict[str, Any]) -> Any:
-        """Send JSON; the JSON that comes back.
+    async def post(self, url: str, body: dict[str, Any], hear: Callable[[str], bool] | None = None) -> Any:
+        """Send JSON; the JSON that comes back. `hear` is told what a stream has said so far; False ends it there.
 
         Raises:
             NoAnswerError: See there; so too for what follows.
@@ -90,7 +91,7 @@ class Transport:
             data = orjson.dumps(body)
         except TypeError:
             raise RefusedError("the prompt is not valid Unicode, or a field is not JSON") from None
-        return await self._exchange("POST", url, data)
+        return await self._exchange("POST", url, data, hear)
 
     async def get(self, url: str) -> Any:
         """As `post`, of a page."""
@@ -103,13 +104,13 @@ class Transport:
         self._next_turn = turn + self._gap_s
         await asyncio.sleep(turn - now)
 
-    async def _exchange(self, method: str, url: str, body: bytes | None) -> Any:
+    async def _exchange(self, method: str, url: str, body: bytes | None, hear: Callable[[str], bool] | None = None) -> Any:
         if self._gap_s:
             await self._turn()
         try:
             async with self._session.request(method, url, data=body, allow_redirects=False) as response:
                 if response.status == 200 and response.content_type == "text/event-stream":
-                    return await self._read_events(response.content)
+                    return await self._read_events(response, hear)
                 data = await response.read()
                 status, headers = response.status, response.headers
         except aiohttp.ConnectionTimeoutError:
@@ -126,14 +127,17 @@ class Transport:
             return _parse(data)
         raise self._error(status, data, _retry_after(headers.get("Retry-After")))
 
-    async def _read_events(self, content: aiohttp.StreamReader) -> Any:
+    async def _read_events(self, response: aiohttp.ClientResponse, hear: Callable[[str], bool] | None) -> Any:
         """The answer of a stream; it may be idle for `idle_s` before its first event and for `stream_idle_s` after each."""
         clock = asyncio.get_running_loop().time
-        events = Events(_parse)
+        events = Events(_parse, hear)
         try:
             async with asyncio.timeout(self._idle_s) as limit:
-                async for data in content.iter_any():
+                async for data in response.content.iter_any():
                     if events.feed(data):
+                        if events.is_given_up:
+                            response.close()  # by which the server learns that nobody waits
+                            break
                         limit.reschedule(clock() + (_LINGER_S if events.is_done else self._stream_idle_s))
         except TimeoutError:
             if not events.is_done:

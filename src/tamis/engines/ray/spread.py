@@ -156,7 +156,8 @@ class Spread:
         request = await self._next()
         if request is not None:
             held.update({draw.key: request for draw in request.draws})
-        place.worker.give.remote(request)  # if the worker is dead, `_draw` learns it too
+        told = replace(request, on_text=None) if request else None  # a listener is not sent to other processes
+        place.worker.give.remote(told)  # if the worker is dead, `_draw` learns it too
 
     async def _hand_on(self, held: Held) -> None:
         """Let others draw what a dead worker held, save what too many of them have held."""

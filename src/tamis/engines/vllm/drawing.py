@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from tamis.engines.hf.intake import blank_sample
 from tamis.engines.hf.loop import Source
+from tamis.engines.hf.telling import Telling
 from tamis.engines.hf.text import Detokenizer, cut_at_stop
 from tamis.engines.vllm.chains import ChainSums
 from tamis.engines.vllm.intake import Job, read_request
@@ -38,6 +39,7 @@ class _Flight:
     draw: Draw
     started: float
     watches: Watches | None
+    telling: Telling | None
     num_seen: int = 0  # tokens that the watch has seen
 
 
@@ -61,11 +63,13 @@ class Drawer:
         try:
             while not source.stopped and self._admit(source):
                 with RUNNING:
-                    outputs = [output for output in self._engine.step() if output.finished]
-                found = self._take([output.request_id for output in outputs])
-                for output in outputs:
+                    outputs = self._engine.step()
+                finished = [output for output in outputs if output.finished]
+                found = self._take([output.request_id for output in finished])
+                for output in finished:
                     self._land(source, output.request_id, output.outputs[0], len(output.prompt_token_ids), found)
                 self._cut_short(source)
+                self._tell(source, {output.request_id: output.outputs[0] for output in outputs})
         finally:
             self._abort(list(self._flying))
             self._flying.clear()
@@ -106,7 +110,10 @@ class Drawer:
         watches = Watches(1, self._vocab_size) if watch and self._loaded.in_process else None
         if watches and watch:
             watches.begin(0, watch, np.empty((0, 9), np.float32))
-        self._flying[name] = _Flight(job, draw, time.perf_counter(), watches)
+        telling = None
+        if job.request.on_text and (watches or not job.request.watch):  # what is given up at the end only is not told before
+            telling = Telling(self._text, job.request.sampling.stop, draw, job.request.on_text)
+        self._flying[name] = _Flight(job, draw, time.perf_counter(), watches, telling)
         if self._chains:
             self._chains.begin(name, job.request.sampling.stop)
 
@@ -129,7 +136,7 @@ class Drawer:
             logprobs=NUM_TOP if wanted and not self._exact else None,
             extra_args={KEY: name} if self._chains or (wanted and self._exact) else None,
             detokenize=bool(sampling.stop),
-            output_kind=RequestOutputKind.FINAL_ONLY,
+            output_kind=RequestOutputKind.CUMULATIVE if job.request.on_text else RequestOutputKind.FINAL_ONLY,
         )
 
     def _wants_stats(self, request: Request) -> bool:
@@ -222,6 +229,24 @@ class Drawer:
             if self._chains:
                 self._chains.forget(name)
             source.emit(sample)
+
+    def _tell(self, source: Source, outputs: dict[str, Any]) -> None:
+        """Tell who listens what has come with a step, and end the draws that are given up."""
+        given_up = []
+        for name, output in outputs.items():
+            flight = self._flying.get(name)
+            if flight and flight.telling and not flight.telling.goes_on(np.array(output.token_ids, dtype=np.int32)):
+                given_up.append(name)
+        if not given_up:
+            return
+        self._engine.abort_request(given_up)
+        found = self._take(given_up)
+        for name in given_up:
+            flight, output = self._flying.pop(name), outputs[name]
+            ids, packed = list(output.token_ids), found.get(name)
+            source.emit(self._sample(name, flight, ids, "cut", flight.job.num_tokens, packed, output.logprobs))
+            if self._chains:
+                self._chains.forget(name)
 
     def _is_losing(self, name: str, flight: _Flight) -> bool:
         assert flight.watches is not None

@@ -10,6 +10,7 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from tamis.engines.prompt_limit import PromptLimit
 from tamis.errors import EngineError, MissingExtra, TamisError, UsageError
 from tamis.records import Request, Sample
 
@@ -40,6 +41,7 @@ class VLLMEngine:
         hidden_states: Take the chain of embedding of each sample and of its steps.
         tensor_parallel: Over how many devices the model is spread.
         trust_remote_code: Run the code that comes with the model.
+        base_model, use_lora, allow_pickle, max_prompt_tokens, truncate: As of `HFEngine`. vLLM does not merge an adapter.
         engine_args: Further fields of vLLM's `EngineArgs`.
 
     Raises:
@@ -59,6 +61,11 @@ class VLLMEngine:
         hidden_states: bool = False,
         tensor_parallel: int = 1,
         trust_remote_code: bool = False,
+        base_model: str | Path | None = None,
+        use_lora: bool | None = None,
+        allow_pickle: bool = False,
+        max_prompt_tokens: int | None = None,
+        truncate: bool = False,
         engine_args: Mapping[str, Any] | None = None,
     ) -> None:
         if importlib.util.find_spec("vllm") is None:
@@ -80,6 +87,10 @@ class VLLMEngine:
             "tensor_parallel": tensor_parallel,
             "eager": hidden_states,
             "trust_remote_code": trust_remote_code,
+            "base_model": None if base_model is None else str(base_model),
+            "use_lora": use_lora,
+            "allow_pickle": allow_pickle,
+            "limit": PromptLimit(max_prompt_tokens, truncate),
             "engine_args": engine_args,
         }
         self._loaded: Loaded | None = None

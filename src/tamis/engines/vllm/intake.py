@@ -36,10 +36,11 @@ def read_request(loaded: Loaded, request: Request) -> Job | str:
         return f"the prompt cannot be tokenised: {error}"
     if not ids:
         return "the prompt has no tokens"
-    room = loaded.context - len(ids)
-    if room < 1:
-        return f"the prompt has {len(ids)} tokens, the model's context holds {loaded.context}"
-    return Job(request, prompt or {"prompt_token_ids": ids}, len(ids), min(sampling.max_tokens, room))
+    cut = loaded.limit(ids, context=loaded.context, first=loaded.tokenizer.bos_token_id, has_images=prompt is not None)
+    if isinstance(cut, str):
+        return cut
+    room = loaded.context - len(cut)
+    return Job(request, prompt or {"prompt_token_ids": cut}, len(cut), min(sampling.max_tokens, room))
 
 
 def _with_pictures(loaded: Loaded, prompt: Prompt) -> dict[str, Any]:

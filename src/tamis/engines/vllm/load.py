@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import json
 import os
 import threading
 from collections.abc import Mapping
@@ -11,11 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tamis.engines.hf.load import DTYPES, TOKENIZER_FILES, check_folder, end_ids, first_line
-from tamis.errors import EngineError, UsageError
+from tamis.engines.folders import Adapter, check_folder, find_adapter, has_tokenizer, weights_files
+from tamis.engines.hf.load import DTYPES, end_ids
+from tamis.engines.prompt_limit import PromptLimit
+from tamis.engines.vllm.adapter import rank_room
+from tamis.errors import EngineError, UsageError, first_line
 
-_ADAPTER_FILE = "adapter_config.json"
-_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # vLLM's own
 _CPU_ROWS, _GPU_ROWS = 64, 256
 _CACHE_GIB = 2
 _SETTINGS = {
@@ -41,6 +41,7 @@ class Loaded:
     num_rows: int  # sequences decoded together, at most
     device: str
     in_process: bool  # the model's worker is not a process of its own
+    limit: PromptLimit
 
 
 def load(
@@ -52,18 +53,26 @@ def load(
     tensor_parallel: int,
     eager: bool,
     trust_remote_code: bool,
+    base_model: str | None = None,
+    use_lora: bool | None = None,
+    allow_pickle: bool = False,
+    limit: PromptLimit = PromptLimit(),  # noqa: B008 - a frozen value
     engine_args: Mapping[str, Any] | None = None,
 ) -> Loaded:
     """Load a model, a local folder or a hub name, or a PEFT folder of a LoRA adapter over its base model.
 
     Raises:
-        UsageError: The device or the dtype cannot be.
+        UsageError: The device or the dtype cannot be, or the folder does not hold what `use_lora` says.
         EngineError: No model is there, or vLLM does not take it.
     """
     if dtype != "auto" and dtype not in DTYPES:
         raise UsageError(f"dtype: no such type: {dtype}", f"Use auto or one of: {', '.join(DTYPES)}")
-    base, rank = _base_of(name)
-    check_folder(base)
+    lora = find_adapter(name, base_model=base_model, use_lora=use_lora)
+    if use_lora and lora is None:
+        raise EngineError(f"no LoRA adapter at: {name}", "Give the folder that PEFT saved")
+    base = lora.base if lora else name
+    check_folder(base, allow_pickle=allow_pickle)
+    rank = rank_room(lora, allow_pickle=allow_pickle) if lora else None
     for variable, value in _SETTINGS.items():
         os.environ.setdefault(variable, value)
     from vllm import EngineArgs
@@ -82,7 +91,7 @@ def load(
     rows = num_rows or (_CPU_ROWS if here == "cpu" else _GPU_ROWS)
     adapter = {} if rank is None else {"enable_lora": True, "max_lora_rank": rank, "max_loras": 1}
     try:
-        tokenizer, config, generation = _read_small_files(name, base, trust_remote_code=trust_remote_code)
+        tokenizer, config, generation = _read_small_files(lora, base, trust_remote_code=trust_remote_code)
         arguments = {
             "model": base,
             "tokenizer": tokenizer.name_or_path,
@@ -92,7 +101,7 @@ def load(
             "tensor_parallel_size": tensor_parallel,
             "enforce_eager": eager or here == "cpu",
             "generation_config": "vllm",  # else the folder's sampling settings are applied silently
-            "load_format": "safetensors" if Path(base).is_dir() else "auto",
+            "load_format": _load_format(base),
             "use_tqdm_on_load": False,
             "disable_log_stats": True,
             "trust_remote_code": trust_remote_code,
@@ -108,12 +117,13 @@ def load(
     return Loaded(
         engine=engine,
         tokenizer=tokenizer,
-        adapter=None if rank is None else LoRARequest("adapter", 1, str(Path(name).expanduser())),
+        adapter=LoRARequest("adapter", 1, str(lora.folder)) if lora else None,
         context=engine.vllm_config.model_config.max_model_len,
         end_ids=end_ids(generation, config.get_text_config(), tokenizer),
         num_rows=rows,
         device=here,
         in_process=tensor_parallel == 1,
+        limit=limit,
     )
 
 
@@ -130,26 +140,20 @@ def unload(loaded: Loaded) -> None:
             core.shutdown()
 
 
-def _base_of(name: str) -> tuple[str, int | None]:
-    """The model itself and None; of an adapter's folder its base model, and room for its rank."""
-    path = Path(name).expanduser() / _ADAPTER_FILE
-    if not path.is_file():
-        return name, None
-    try:
-        row = json.loads(path.read_text(encoding="utf-8"))
-        base, rank = str(row["base_model_name_or_path"]), int(row["r"])
-        return base, next(room for room in _RANKS if room >= rank)
-    except (OSError, ValueError, KeyError, TypeError, StopIteration) as error:
-        wanted = "a base_model_name_or_path and a rank r of at most 512"
-        raise EngineError(f"no adapter can be read from {path}: {first_line(error)}", f"It must hold {wanted}") from error
+def _load_format(base: str) -> str:
+    """Pickles only where `check_folder` has let them pass."""
+    folder = Path(base).expanduser()
+    if not folder.is_dir():
+        return "auto"
+    return "safetensors" if any(".safetensors" in file for file in weights_files(folder)) else "pt"
 
 
-def _read_small_files(name: str, base: str, *, trust_remote_code: bool) -> tuple[Any, Any, Any]:
+def _read_small_files(lora: Adapter | None, base: str, *, trust_remote_code: bool) -> tuple[Any, Any, Any]:
     """Tokenizer (the adapter's own if it has one), configuration and generation settings; the last may be missing."""
     from transformers import AutoConfig, AutoTokenizer, GenerationConfig
 
-    own = any((Path(name).expanduser() / file).is_file() for file in TOKENIZER_FILES)
-    tokenizer = AutoTokenizer.from_pretrained(name if own else base, trust_remote_code=trust_remote_code)
+    own = str(lora.folder) if lora and has_tokenizer(lora.folder) else base
+    tokenizer = AutoTokenizer.from_pretrained(own, trust_remote_code=trust_remote_code)
     config = AutoConfig.from_pretrained(base, trust_remote_code=trust_remote_code)
     try:
         return tokenizer, config, GenerationConfig.from_pretrained(base)

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from tamis.engines.vllm.plugin import NAME
 from tamis.errors import MissingExtra, UsageError
 
+_ENTRY_GROUP = "vllm.general_plugins"
 _KVCACHE_GIB = "4"  # on a CPU; without a limit vLLM takes nearly all memory
 
 
@@ -27,10 +28,15 @@ def serve(model: str, flags: Sequence[str]) -> None:
     """Serve until interrupted: this process becomes vLLM's.
 
     Raises:
-        UsageError: vLLM is not installed, or the server would be open to other machines without a key.
+        UsageError: vLLM is not installed or does not see our plug-in, or the server would be open to other machines without a
+            key.
     """
     if importlib.util.find_spec("vllm") is None:
         raise MissingExtra("Serving a model", "vllm")
+    if not importlib.metadata.entry_points(group=_ENTRY_GROUP, name=NAME):
+        raise UsageError(
+            f"the plug-in of tamis is not registered in {_ENTRY_GROUP}", "Install tamis here again: pip install tamis"
+        )
     arguments = ["serve", model, *server_flags(flags)]
     os.environ["VLLM_PLUGINS"] = _plugins()
     os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", _KVCACHE_GIB)
@@ -45,7 +51,7 @@ def server_flags(flags: Sequence[str]) -> list[str]:
     """
     host = _value(flags, "--host")
     has_key = _value(flags, "--api-key") or os.environ.get("VLLM_API_KEY")
-    if host is not None and not _is_loopback(host) and not has_key:
+    if host is not None and not is_loopback(host) and not has_key:
         raise UsageError(
             f"--host {host} opens the server to other machines without a key", "Set VLLM_API_KEY, or leave it away"
         )
@@ -73,7 +79,8 @@ def _value(flags: Sequence[str], flag: str) -> str | None:
     return None
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether only this machine gets there."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

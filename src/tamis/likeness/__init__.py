@@ -1,0 +1,1 @@
+"""How alike two texts or two pictures are: what a model made, held against a reference."""

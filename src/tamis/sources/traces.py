@@ -1,0 +1,165 @@
+"""The results of interleaved reasoning: `results.jsonl` and the pictures beside it, as the source document s0 has them.
+
+A row is that of the problem, with `output_reasoning`, `output_images`, `num_reasoning_steps`, `num_generated_images` and
+`sample_id`; one that failed has `error`. Rows of Tamis say the order of texts and pictures in `output_parts`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from tamis.errors import InputError
+from tamis.records import Image, Trace
+from tamis.records.traced import IMAGES_FOLDER, RESULTS_FILE
+from tamis.sources.fields import BadField
+from tamis.sources.interleaved import read_id
+from tamis.sources.rows import BadRow, kind_of, read_json, why_not_json
+
+
+class TraceFile:
+    """The rows of a results file by their ids; of several with one id, as a resume leaves them, the last counts.
+
+    Attributes:
+        folder: Where the file and its pictures are.
+        bad_rows: Lines that cannot be used, those of `traces` once it has come to its end.
+        num_superseded: Rows that a later one replaces.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Find the rows of a file, or of the folder that holds it; one line in memory at a time.
+
+        Raises:
+            InputError: It cannot be read.
+        """
+        self._path = path / RESULTS_FILE if path.is_dir() else path
+        self.folder = self._path.parent
+        self.bad_rows: list[BadRow] = []
+        self.num_superseded = 0
+        self._places: dict[int | str, tuple[int, int]] = {}  # id -> where its last line begins, and its number
+        self._names: dict[str, int | str] = {}  # ids as the files have them: 1 and "1" are one
+        try:
+            self._scan()
+        except OSError as error:
+            raise InputError(f"cannot read {self._path}: {error.strerror}", "Give the results.jsonl of a run") from None
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def _scan(self) -> None:
+        offset = 0
+        with self._path.open("rb") as file:
+            for number, line in enumerate(file, 1):
+                if line.strip():
+                    self._take(line, offset, number)
+                offset += len(line)
+
+    def _take(self, line: bytes, offset: int, number: int) -> None:
+        try:
+            values = _object(line)
+            if values.get("sample_id") is None:
+                raise BadField("sample_id", "is missing")
+            sample_id = read_id("sample_id", values["sample_id"])
+        except BadField as bad:
+            self._refuse(number, bad)
+            return
+        sample_id = self._names.setdefault(str(sample_id), sample_id)
+        self.num_superseded += sample_id in self._places
+        self._places[sample_id] = offset, number
+
+    def _refuse(self, number: int, bad: BadField) -> None:
+        row = BadRow(f"{self._path}:{number}", bad.field, bad.reason)
+        if row not in self.bad_rows:
+            self.bad_rows.append(row)
+
+    def traces(self) -> Iterator[Trace]:
+        """What came of each row: ids that are numbers in their order, then the others in that of the file."""
+        names: list[int | str] = sorted(name for name in self._places if isinstance(name, int))
+        names += [name for name in self._places if isinstance(name, str)]
+        with self._path.open("rb") as file:
+            for name in names:
+                offset, number = self._places[name]
+                file.seek(offset)
+                try:
+                    yield read_trace(_object(file.readline()), name)
+                except BadField as bad:
+                    self._refuse(number, bad)
+
+    def picture(self, path: str) -> Path:
+        """The file of a picture of the results, also where their folder was moved.
+
+        Raises:
+            InputError: The path leads out of the folder.
+        """
+        _, marker, tail = path.replace("\\", "/").rpartition(f"{IMAGES_FOLDER}/")
+        found = self.folder / IMAGES_FOLDER / tail if marker else self.folder / path
+        try:
+            is_inside = found.resolve().is_relative_to(self.folder.resolve())
+        except (OSError, ValueError):  # no name that a file could have
+            is_inside = False
+        if not is_inside:
+            raise InputError(f"the image {path} lies outside of {self.folder}")
+        return found
+
+
+def _object(line: bytes) -> dict[str, Any]:
+    try:
+        values = read_json(line)
+    except (ValueError, RecursionError):
+        raise BadField("", why_not_json(line)) from None
+    if not isinstance(values, dict):
+        raise BadField("", f"{kind_of(values)}, not an object")
+    return values
+
+
+def read_trace(values: Mapping[str, Any], sample_id: int | str) -> Trace:
+    """What a row says.
+
+    Raises:
+        BadField: A field is missing or has the wrong type.
+    """
+    error = values.get("error")
+    parts = _parts(values, has_failed=bool(error))
+    num_steps = _count(values, "num_reasoning_steps", sum(isinstance(part, str) for part in parts))
+    num_images = _count(values, "num_generated_images", sum(isinstance(part, Image) for part in parts))
+    truncated = values.get("truncated") is True
+    return Trace(sample_id, values, parts, num_steps, num_images, truncated, str(error) if error else "")
+
+
+def _count(values: Mapping[str, Any], name: str, otherwise: int) -> int:
+    value = values.get(name)
+    if value is None:
+        return otherwise
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise BadField(name, "is no number from 0 on")
+    return value
+
+
+def _parts(values: Mapping[str, Any], *, has_failed: bool) -> tuple[str | Image, ...]:
+    listed = values.get("output_parts")
+    if listed is not None:
+        return tuple(map(_part, _list("output_parts", listed)))
+    text, images = values.get("output_reasoning"), values.get("output_images")
+    if has_failed:
+        text, images = text or "", images or []
+    if not isinstance(text, str):
+        raise BadField("output_reasoning", "is missing" if text is None else f"is {kind_of(text)}, not text")
+    paths = _list("output_images", images)
+    if not all(isinstance(path, str) for path in paths):
+        raise BadField("output_images", "needs paths of images, as text")
+    return (*((text,) if text.strip() else ()), *map(Image, paths))
+
+
+def _list(name: str, value: Any) -> list[Any]:
+    if not isinstance(value, list):
+        raise BadField(name, "is missing" if value is None else f"is {kind_of(value)}, not a list")
+    return value
+
+
+def _part(part: Any) -> str | Image:
+    if isinstance(part, dict) and isinstance(part.get("image"), str):
+        return Image(part["image"])
+    if isinstance(part, dict) and isinstance(part.get("text"), str):
+        return str(part["text"])
+    raise BadField("output_parts", "a part is neither {text} nor {image}")

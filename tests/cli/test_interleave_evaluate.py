@@ -1,0 +1,238 @@
+"""`tamis interleave-evaluate` on trees made here."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from pathlib import Path
+
+import pytest
+from traces import picture, problem_row, result_row, write_results
+
+from tamis.likeness.texts import rouge
+from tamis.workflows import trace_gallery
+
+pytest.importorskip("skimage")
+pytest.importorskip("sacrebleu")
+
+DATA_FIELDS = [
+    "sample_id", "question", "ground_truth_reasoning", "ground_truth_answer", "ground_truth_images", "output_reasoning",
+    "output_images", "num_reasoning_steps", "num_generated_images",
+]  # fmt: skip
+STATISTICS_FIELDS = [
+    "total_samples", "successful", "failed", "avg_reasoning_steps", "avg_generated_images", "reasoning_steps_distribution",
+    "image_count_distribution",
+]  # fmt: skip
+
+
+def read(path: Path) -> dict:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+@pytest.fixture
+def evaluate(tamis, tmp_path, monkeypatch):
+    """Evaluate rows; the run, and where its files are."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(rows: list[dict], *options: object):
+        path = write_results(tmp_path, rows)
+        ran = tamis("interleave-evaluate", "--results_jsonl", path, *options)
+        return ran, path.parent
+
+    return run
+
+
+def test_the_documented_files(evaluate, tmp_path):
+    failed = problem_row(tmp_path, 2) | {"sample_id": 2, "error": "engine: out of memory"}
+    ran, folder = evaluate([result_row(tmp_path, 1, shifts=(10,)), failed, result_row(tmp_path, 0)])
+    statistics = read(folder / "statistics.json")
+    assert list(statistics) == STATISTICS_FIELDS
+    assert statistics == {
+        "total_samples": 3, "successful": 2, "failed": 1, "avg_reasoning_steps": 3.0, "avg_generated_images": 1.5,
+        "reasoning_steps_distribution": {"3": 2}, "image_count_distribution": {"1": 1, "2": 1},
+    }  # fmt: skip
+    data = read(folder / "evaluation_data.json")
+    assert [list(row) for row in data] == [DATA_FIELDS] * 2
+    assert [row["sample_id"] for row in data] == [0, 1]
+    row = problem_row(tmp_path, 0)
+    assert data[0]["ground_truth_images"] == [row["reasoning_image_1"], row["reasoning_image_2"]]
+    assert (data[0]["question"], data[0]["ground_truth_answer"]) == (row["Question"], "4")
+    assert ran.code == 3
+    assert "failed: sample 2: engine: out of memory" in ran.out
+    assert "3, 1 failed" in ran.out
+
+
+def test_the_metrics(evaluate, tmp_path):
+    rows = [result_row(tmp_path, number) for number in range(4)]
+    rows[1] |= {"output_reasoning": "<think>Mark.</think><answer>Final Answer: 5</answer>"}
+    rows[2] |= {"output_images": rows[2]["output_images"][:1], "num_generated_images": 1}
+    rows[3] |= {
+        "output_reasoning": "I cannot tell",
+        "Text Reasoning Trace": None,
+        "reasoning_image_1": "",
+        "reasoning_image_2": None,
+    }
+    ran, folder = evaluate(rows)
+    found = read(folder / "metrics.json")
+    metrics = found["metrics"]
+    answers = metrics["answer_accuracy"]
+    assert (answers["correct"], answers["total"], answers["no_answer"]) == (2, 4, 1)
+    steps = metrics["step_count_accuracy"]
+    assert (steps["correct"], steps["total"], steps["unscored"]) == (2, 3, {"no_reference": 1})
+    assert metrics["step_count_difference"]["value"] == pytest.approx(-1 / 3)
+    assert found["pictures"] == {"drawn": 7, "wanted": 6, "pairs": 5, "resized": 0, "identical": 0}
+    # every pixel of picture 1 is 10 brighter and of picture 2 is 20: means over samples of means over pairs
+    both = (20 * math.log10(255 / 10) + 20 * math.log10(255 / 20)) / 2
+    assert metrics["psnr"]["value"] == pytest.approx((2 * both + 20 * math.log10(255 / 10)) / 3)
+    assert (metrics["psnr"]["scored"], metrics["psnr"]["unscored"]) == (3, {"no_reference": 1})
+    wanted = "Mark them. Count them. There are 4."
+    texts = [
+        rouge(text, wanted)["rougeL"]
+        for text in ("Mark them. Count them. There are 4. Final Answer: 4", "Mark. Final Answer: 5")
+    ]
+    assert metrics["rougeL"]["value"] == pytest.approx((2 * texts[0] + texts[1]) / 3)
+    assert 0 < metrics["bleu"]["interval"][0] < metrics["bleu"]["value"] < metrics["bleu"]["interval"][1] < 100
+    assert ran.code == 0
+    scores = [json.loads(line) for line in (folder / "sample_scores.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [row["is_correct"] for row in scores] == [True, False, True, False]
+    assert [row["answer"] for row in scores] == ["4", "5", "4", None]
+    assert scores[3]["unscored"]["bleu"] == "no_reference"
+    assert scores[3]["psnr"] is None
+    for name in ("lpips", "fid", "kid"):
+        if metrics[name]["value"] is None:
+            assert metrics[name]["reason"] in ran.out
+
+
+def test_other_sizes_are_resized_and_identical_pictures_have_no_psnr(evaluate, tmp_path):
+    rows = [result_row(tmp_path, number, shifts=(0, 0)) for number in range(2)]
+    picture(Path(rows[1]["output_images"][0]), 101, size=(64, 48))
+    _, folder = evaluate(rows)
+    found = read(folder / "metrics.json")
+    assert (found["pictures"]["identical"], found["pictures"]["resized"]) == (3, 1)
+    psnr = found["metrics"]["psnr"]
+    assert (psnr["scored"], psnr["unscored"], psnr["interval"]) == (1, {"identical": 1}, None)
+    assert psnr["value"] > 30
+    assert found["metrics"]["ssim"]["scored"] == 2
+
+
+def test_what_cannot_be_read_is_named_and_the_rest_goes_on(evaluate, tmp_path):
+    rows = [result_row(tmp_path, number) for number in range(4)]
+    Path(rows[0]["output_images"][0]).unlink()
+    Path(rows[1]["reasoning_image_2"]).write_bytes(b"<html>")
+    rows[2]["output_images"][0] = "/etc/passwd"
+    rows[3]["reasoning_image_1"] = 7
+    ran, folder = evaluate(rows)
+    assert ran.code == 3
+    for words in (
+        "sample 0: output_image_1.png: cannot read",
+        "sample 1: reasoning_image_2: ",
+        "sample 2: passwd: .* lies outside of",
+        "sample 3: reasoning_image_1: is a number",
+    ):
+        assert len(re.findall(f"not compared: .*{words}", ran.err)) == 1
+    found = read(folder / "metrics.json")
+    assert found["pictures"]["pairs"] == 3
+    assert found["metrics"]["psnr"]["unscored"] == {"no_reference": 1}
+    assert found["metrics"]["answer_accuracy"]["total"] == 4
+    assert len(found["bad_rows"]) == 4
+
+
+def test_a_torn_line_and_a_second_attempt(evaluate, tmp_path):
+    path = write_results(tmp_path, [])
+    rows = [
+        problem_row(tmp_path, 0) | {"sample_id": 0, "error": "interrupted"},
+        result_row(tmp_path, 0),
+        result_row(tmp_path, 1),
+    ]
+    write_results(tmp_path, rows)
+    torn = path.read_bytes()[:-300]
+    path.write_bytes(torn)
+    from tamis.cli import main
+
+    assert main(["interleave-evaluate", "--results-jsonl", str(path.parent), "--output-eval-json", "out/data.json"]) == 3
+    assert [row["sample_id"] for row in read(Path("out/data.json"))] == [0]
+    found = read(Path("out/metrics.json"))
+    assert (found["total_samples"], found["failed"], found["superseded_rows"]) == (1, 0, 1)
+    assert "results.jsonl:3: torn or invalid JSON" in found["bad_rows"][0]
+    assert sorted(path.name for path in Path("out").iterdir()) == [
+        "data.json", "metrics.json", "sample_scores.jsonl", "statistics.json"
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("errors", [0, 2])
+def test_nothing_to_measure(evaluate, tmp_path, errors):
+    rows = [problem_row(tmp_path, number) | {"sample_id": number, "error": "engine: gone"} for number in range(errors)]
+    ran, folder = evaluate(rows, "--report", "page.html")
+    assert ran.code == 3
+    assert read(folder / "evaluation_data.json") == []
+    statistics = read(folder / "statistics.json")
+    assert (statistics["total_samples"], statistics["failed"]) == (errors, errors)
+    assert statistics["avg_reasoning_steps"] is None
+    metrics = read(folder / "metrics.json")["metrics"]
+    assert {name: each["value"] for name, each in metrics.items()} == dict.fromkeys(metrics)
+    assert ("holds no samples" in ran.err) == (not errors)
+    assert Path("page.html").is_file()
+
+
+def test_the_page(evaluate, tmp_path, monkeypatch):
+    rows = [result_row(tmp_path, number) for number in range(3)]
+    rows[0] |= {"output_reasoning": "<script>alert(1)</script> 先数一数"}
+    rows[1] |= {"output_images": [], "num_generated_images": 0}
+    parts = [{"text": "Mark them."}, {"image": rows[2]["output_images"][0]}, {"text": "There are 4."}]
+    rows[2] |= {"output_parts": parts, "output_images": rows[2]["output_images"][:1]}
+    evaluate(rows, "--report", "pages/gallery.html")
+    page = Path("pages/gallery.html").read_text(encoding="utf-8")
+    assert "先数一数" in page
+    assert "<script>alert" not in page
+    assert "no psnr: nothing was drawn" in page
+    third = page[page.rindex("<details") :]
+    assert third.index("Mark them.") < third.index('alt="output_image_1.png"') < third.index("There are 4.")
+    assert page.count("<img") == 3 * 3 + 2 + 1
+    assert not re.search(r"<a href", page)
+    monkeypatch.setattr(trace_gallery, "ROOM", 1)
+    evaluate(rows, "--report", "pages/gallery.html")
+    page = Path("pages/gallery.html").read_text(encoding="utf-8")
+    assert page.count("<img") == 1
+    links = re.findall(r'<a href="([^"]+)"', page)
+    assert len(links) == 11
+    assert all(Path("pages", link).is_file() for link in links)
+    assert "11 pictures had no room" in page
+
+
+def test_pictures_outside_are_not_read_where_paths_are_restricted(evaluate, tmp_path, monkeypatch):
+    rows = [result_row(tmp_path, 0)]
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    ran, folder = evaluate(rows, "--restrict-paths")
+    assert "lies outside" in ran.err
+    assert read(folder / "metrics.json")["metrics"]["psnr"]["unscored"] == {"unreadable": 1}
+    assert evaluate(rows)[0].code == 0
+
+
+def test_references_beside_the_input_are_found(evaluate, tmp_path):
+    rows = [result_row(tmp_path, 0)]
+    rows[0] |= {f"reasoning_image_{k}": f"0/step{k}.png" for k in (1, 2)}
+    assert evaluate(rows)[0].code == 3
+    summary = tmp_path / "output/batch_inference_20250104_120000/summary.json"
+    summary.write_text(json.dumps({"input_jsonl": str(tmp_path / "data/rows.jsonl")}), encoding="utf-8")
+    assert evaluate(rows)[0].code == 0
+
+
+def test_misuse(tamis, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = write_results(tmp_path, [])
+    assert tamis("interleave-evaluate", "--results-jsonl", "gone.jsonl").code == 1
+    for options in (("--report", tmp_path), ("--output-eval-json", "statistics.json"), ("--bert-model", tmp_path)):
+        ran = tamis("interleave-evaluate", "--results-jsonl", path, *options)
+        assert (ran.code, ran.err.count("\n")) == (2, 1)
+
+
+def test_a_package_that_is_missing_is_named(evaluate, tmp_path, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "sacrebleu.metrics.bleu", None)
+    ran, folder = evaluate([result_row(tmp_path, 0)])
+    metrics = read(folder / "metrics.json")["metrics"]
+    assert metrics["bleu"] == {"value": None, "reason": metrics["bleu"]["reason"]}
+    assert "pip install 'tamis[metrics]'" in metrics["bleu"]["reason"]
+    assert metrics["rouge1"]["value"] > 0.5
+    assert ran.code == 0
