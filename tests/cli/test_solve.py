@@ -135,6 +135,20 @@ def test_an_own_metric(tamis, place):
     assert "no metric: math500.jsonl:2: mine.py:shares: ValueError: seven is bad" in ran.err
 
 
+def test_no_escape_codes_from_a_metric_or_a_dataset(tamis, says):
+    Path("quotes.py").write_text("def quote(problem, response, reference):\n    raise ValueError(response * 100)\n")
+    row = {"id": "p", "problem": "1 + 1?", "answer": "2", "subject": "\x1b]0;title\x07"}
+    Path("escapes.jsonl").write_text(json.dumps(row))
+    ran = tamis(*says("\x1b[2J\\boxed{2}"), "--evaluate", "--dataset", "escapes.jsonl", "--metric", "quotes.py:quote")
+    assert ran.code == 3
+    assert "\x1b" not in ran.out + ran.err
+    assert max(map(len, ran.err.splitlines())) < 300
+    Path("\x1b[2J.jsonl").write_text("{}")
+    ran = tamis(*says("7"), "--evaluate", "--dataset", "\x1b[2J.jsonl")
+    assert ran.code == 1
+    assert "\x1b" not in ran.err
+
+
 def test_models_vote(tamis, place):
     for name, answer in (("a", "2"), ("b", "3"), ("c", "3.0")):
         Path(f"{name}.json").write_text(json.dumps({"answers": [f"\\boxed{{{answer}}}"]}))
@@ -158,6 +172,10 @@ def test_models_vote(tamis, place):
     assert first["models"]["a.json"] == {"answer": "2", "is_correct": True}
     assert len(list(Path("runs").iterdir())) == 3
     assert "vote of 3 models" in ran.out
+    assert [each["metric"]["unscored"] for each in found["models"]] == [3, 3, 3]
+    assert "b.json: builtins:len: no value over 0 responses, 3 without: TypeError" in ran.out
+    ran = tamis("compare-runs", "inference_results.json", "inference_results.json")
+    assert "A is about the votes of the models" in ran.out
 
 
 def test_a_member_that_is_not_there_is_told_before_the_others_draw(tamis, place):
@@ -254,6 +272,18 @@ def test_evaluations_and_run_folders_are_compared_alike(tamis, two):
     assert found[0]["difference"]["value"] == 0
     assert "only A is right: 1, only B: 1; McNemar's exact test: p = 1\n" in ran.out
     assert tamis("compare_runs", "run-a", "run-b").code == 0
+
+
+def test_a_run_that_was_stopped_is_judged_by_first_samples_alone(tamis, two):
+    journal = Path("run-a/samples.jsonl")
+    lines = journal.read_text().splitlines(keepends=True)
+    tamis("solve", "--engine", "scripted", "--model-path", "a.json", "--evaluate", "--dataset", "math500.jsonl",
+          "--run", "run-a", "-n", 2)  # fmt: skip
+    second = journal.read_text().splitlines(keepends=True)[len(lines) :]
+    journal.write_text("".join([*lines[1:], *second]))  # p1 has its second sample only
+    ran = tamis("compare-runs", "run-a", "out-b.json", "--output", "c.json")
+    assert ran.code == 0, ran.err
+    assert [row["id"] for row in read("c.json")["ungraded"]] == ["p1"]
 
 
 def test_best_files_match_by_text_and_what_is_missing_is_named(tamis, two):

@@ -107,6 +107,8 @@ def test_a_file_that_is_not_there(tmp_path):
 def test_values_from_code_are_checked_too():
     with pytest.raises(UsageError, match=r"temperature is -1.*top_p is 0"):
         InferenceConfig(temperature=-1, top_p=0)
+    with pytest.raises(UsageError, match="stop is 'A:', expected a tuple of texts"):  # else each of its letters would stop
+        InferenceConfig(stop="A:")
 
 
 def test_what_has_no_effect_here_is_said(caplog, monkeypatch):
@@ -120,6 +122,14 @@ def test_what_has_no_effect_here_is_said(caplog, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     model = InferenceConfig(device="cuda", fp16=True).model_settings()
     assert (model.device, model.dtype) == ("cuda", "float16")
+
+
+def test_a_whole_model_where_an_adapter_is_described(caplog, tmp_path):
+    with caplog.at_level(logging.WARNING):
+        InferenceConfig(model_path=str(tmp_path), lora_r=16, device="cpu").model_settings()
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{tmp_path} is a whole model: use_lora and lora play no part"
+    ]
 
 
 def test_the_api_key_is_not_shown():

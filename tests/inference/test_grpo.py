@@ -104,7 +104,7 @@ def test_mistakes_are_one_line(inference, place):
         inference.batch_inference("3 + 4?")
     with pytest.raises(UsageError, match="batch_size is 0"):
         inference.batch_inference(["3 + 4?"], batch_size=0)
-    with pytest.raises(TamisError, match="a limit of 0 problems"):
+    with pytest.raises(TamisError, match="max_samples is 0, expected a whole number"):
         inference.evaluate_on_dataset("math500.jsonl", max_samples=0)
     inference.close()
     with pytest.raises(UsageError, match="closed"):

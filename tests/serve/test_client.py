@@ -80,6 +80,13 @@ def test_adaptive_sampling_draws_what_it_needs(client):
     assert (reply.tamis["n"], reply.tamis["method"]) == (40, "esc")
 
 
+@pytest.mark.parametrize("choosing", [{}, {"method": "self-consistency"}, {"adaptive": "esc"}])
+def test_a_threshold_without_effect_is_named(client, choosing):
+    extra = {"tamis": {**choosing, "threshold": 0.9}}
+    reply = client.chat.completions.create(model=NAME, messages=user("hi"), extra_body=extra)
+    assert reply.tamis["ignored"] == ["tamis.threshold"]
+
+
 def test_a_vote_without_answers_gives_the_first_text_and_says_so(client):
     reply = client.chat.completions.create(model=f"{NAME}@self-consistency:3", messages=user("poem"))
     assert reply.choices[0].message.content == "roses 0"
@@ -147,6 +154,7 @@ def test_unknown_models(client, model):
         ({"extra_body": {"tamis": {"method": "self-certanty"}}}, "tamis", "Did you mean self-certainty?"),
         ({"extra_body": {"tamis": {"method": "judge"}}}, "tamis", "judge needs more than the answers: judge"),
         ({"extra_body": {"tamis": {"metod": "esc"}}}, "tamis", "metod"),
+        ({"stop": ["a"] * 17}, "stop", "at most 16 items"),
         ({"logprobs": True}, "logprobs", "not granted"),
         ({"tools": [{"type": "function", "function": {"name": "f"}}]}, "tools", "not granted"),
         ({"frequency_penalty": 0.5}, "frequency_penalty", "not granted"),

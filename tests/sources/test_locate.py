@@ -32,6 +32,12 @@ def test_a_built_in_name_goes_before_a_folder_of_that_name(tmp_path, monkeypatch
     assert prompts("./demo") == ["mine"]
 
 
+def test_what_has_no_splits_is_not_asked_for_one(tmp_path):
+    for dataset in ("demo", put(tmp_path / "a.jsonl", "mine")):
+        with pytest.raises(InputError, match="has no splits"):
+            prompts(dataset, split="train")
+
+
 def test_a_folder_is_read_in_order_of_names(tmp_path):
     put(tmp_path / "b.jsonl", "二")
     put(tmp_path / "a.jsonl", "一", "一")

@@ -65,7 +65,9 @@ def run_command(name: str, arguments: Sequence[str]) -> int:
     except SystemExit as stop:  # argparse: help or misuse
         return stop.code if isinstance(stop.code, int) else EXIT_MISUSE
     except TamisError as error:
-        print(f"tamis {name}: {error}", file=sys.stderr)
+        from tamis.view.text import clean
+
+        print(clean(f"tamis {name}: {error}"), file=sys.stderr)  # it may quote a file, or a server
         return error.exit_code
     except KeyboardInterrupt:
         print(f"tamis {name}: interrupted", file=sys.stderr)

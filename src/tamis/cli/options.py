@@ -32,7 +32,7 @@ def add_model(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--base-model", metavar="FOLDER|NAME", help="base of an adapter (default: the one that it names)")
     group.add_argument("--no-lora", action="store_true", help="take a whole model, even where an adapter lies beside it")
-    group.add_argument("--engine", choices=ENGINES, default="hf", help="what runs the model (default: %(default)s)")
+    group.add_argument("--engine", choices=ENGINES, default="hf", help="what runs the model (default: hf)")
     group.add_argument("--batch-size", type=_batch_size, default="auto", metavar="N|auto", help="rows decoded together")
     group.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, ... (default: a GPU when there is one)")
     group.add_argument("--dtype", default="auto", help="float32, bfloat16, float16 (default: the checkpoint's)")

@@ -91,12 +91,14 @@ def _talk(config: InferenceConfig) -> int:
 
 
 def _solve_file(options: argparse.Namespace, config: InferenceConfig) -> int:
+    from tamis.sources.locate import NO_SPLIT
     from tamis.workflows.drawing import Session
     from tamis.workflows.solving import read_rows_of, solve, write_list, write_log
 
     _name_empty_lines(Path(options.batch_input))
     _check_file(options.output)
     run = solve_options.run_settings(options, config, config.model_settings(), options.batch_input)
+    run = replace(run, split=NO_SPLIT)  # the configuration's is that of the evaluation
     if options.dry_run:
         return drawing.dry_run_of(run)
     session = Session(run)

@@ -11,10 +11,13 @@ if TYPE_CHECKING:
 
 _FULL_WIDTH = 120
 _MAX_LISTED = 20
+_MAX_REASONS = 5
 
 
 def print_evaluation(facts: Mapping[str, Any]) -> None:
     """Accuracies with their intervals, in all, of each model and by groups; under them what stands beside every accuracy."""
+    from tamis.view.text import clean
+
     model = facts["model"]
     name = model if isinstance(model, str) else f"vote of {len(model)} models"
     rows = [(each["model"], each) for each in facts.get("models", ())]
@@ -24,7 +27,7 @@ def print_evaluation(facts: Mapping[str, Any]) -> None:
     cells = [(title, _share(each), _bounds(each), f"{each['correct']}/{each['total']}") for title, each in rows]
     print_table(f"accuracy on {facts['dataset']}", ("", "accuracy", "95 % interval", "correct"), cells)
     for line in _beside(facts):
-        print(line)
+        print(clean(line))
 
 
 def _share(found: Mapping[str, Any]) -> str:
@@ -41,13 +44,20 @@ def _beside(facts: Mapping[str, Any]) -> Iterable[str]:
     counts += [f"{facts['errors']} failed"] if facts["errors"] else []
     counts += [f"{num} not graded ({reason})" for reason, num in facts["unscored"].items()]
     yield ", ".join(counts)
-    if metric := facts.get("metric"):
-        mean = "no value" if metric["mean"] is None else f"mean {metric['mean']:.4f}"
-        interval = " ({:.4f} .. {:.4f})".format(*metric["interval"]) if metric["interval"] else ""
-        reasons = "".join(f", {num} without: {reason}" for reason, num in metric["reasons"].items())
-        yield f"{metric['name']}: {mean}{interval} over {metric['scored']} responses{reasons}"
+    for each in (*facts.get("models", ()), facts):
+        if "metric" in each:
+            yield (f"{each['model']}: " if each is not facts else "") + _metric(each["metric"])
     if facts["truncated"] > 0.02 * facts["num_problems"]:
         yield "warning: responses were cut at the token limit: the accuracy may be too low. Raise --max-new-tokens"
+
+
+def _metric(metric: Mapping[str, Any]) -> str:
+    mean = "no value" if metric["mean"] is None else f"mean {metric['mean']:.4f}"
+    interval = " ({:.4f} .. {:.4f})".format(*metric["interval"]) if metric["interval"] else ""
+    most = sorted(metric["reasons"].items(), key=lambda each: -each[1])
+    reasons = "".join(f", {num} without: {reason}" for reason, num in most[:_MAX_REASONS])
+    others = f", {sum(num for _, num in most[_MAX_REASONS:])} for other reasons" if len(most) > _MAX_REASONS else ""
+    return f"{metric['name']}: {mean}{interval} over {metric['scored']} responses{reasons}{others}"
 
 
 def print_difference(first: Side, second: Side, found: Difference) -> None:
@@ -89,9 +99,11 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=Text(title), title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    from tamis.view.text import clean
+
+    table = Table(title=Text(clean(title)), title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
     for place, name in enumerate(columns):
         table.add_column(name, justify="right" if place else "left", no_wrap=bool(place))
     for row in rows:
-        table.add_row(*map(Text, row))
+        table.add_row(*(Text(clean(cell)) for cell in row))
     Console(width=None if sys.stdout.isatty() else _FULL_WIDTH, highlight=False).print(table)

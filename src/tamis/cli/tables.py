@@ -144,8 +144,10 @@ def print_scores(scored: Scored) -> None:
 
 def print_bad_rows(bad_rows: Sequence[BadRow], what: str = "left out", num: int | None = None) -> None:
     """The rows that could not be used, on stderr, one line each; `what` became of them, and how many they are in all."""
+    from tamis.view.text import clean
+
     num = len(bad_rows) if num is None else num
     for row in bad_rows[:_MAX_BAD_ROWS]:
-        print(f"{what}: {row}", file=sys.stderr)
+        print(clean(f"{what}: {row}"), file=sys.stderr)
     if num > _MAX_BAD_ROWS:
         print(f"{what}: {num - _MAX_BAD_ROWS} more rows", file=sys.stderr)

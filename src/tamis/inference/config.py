@@ -166,6 +166,8 @@ class InferenceConfig:
             return False
         folder = Path(model_path(self.model_path)).expanduser()
         if not (folder / ADAPTER_CONFIG).is_file():
+            if folder.is_dir() and (self.lora_r, self.lora_alpha) != (None, None):
+                _log.warning("%s is a whole model: use_lora and lora play no part", self.model_path)
             return None
         check_lora(folder, r=self.lora_r, alpha=self.lora_alpha)
         return True

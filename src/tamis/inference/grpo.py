@@ -84,7 +84,10 @@ class GRPOInference:
         if row["response"] is None:
             boundary, _, message = row["error"].partition(": ")
             if boundary == "input":
-                raise InputError(f"there is no answer: {message}", "Shorten it, raise max_length, or set truncate")
+                raise InputError(
+                    f"there is no answer: {message}",
+                    "Shorten it, raise max_length (--max-length), or set truncate (--truncate)",
+                )
             raise EngineError(f"there is no answer: {message}")
         del row["problem"]
         result = {**row, "prompt": prompt, "full_output": f"{prompt}{row['response']}"}
@@ -147,10 +150,10 @@ class GRPOInference:
             TamisError: The dataset cannot be read, the metric cannot be loaded, or the engine broke.
         """
         config = self.config if split is None else replace(self.config, split=split)
-        limit = config.max_samples if max_samples == "configured" else max_samples
-        measure = as_metric(metric) if metric else None
+        config = config if max_samples == "configured" else replace(config, max_samples=max_samples)
+        dataset, measure = dataset_name or config.dataset_name, as_metric(metric) if metric else None
         with self._in_use(batch_size) as engine:
-            session = Session(config.drawing(dataset_name or config.dataset_name, self._settings, limit=limit), engine)
+            session = Session(config.drawing(dataset, self._settings, limit=config.max_samples), engine)
             try:
                 found = self._background.run(evaluate(session, measure))
             finally:

@@ -28,6 +28,10 @@ def _is_whole(value: Any, least: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and bool(value)
+
+
 def _or_none(kind: Kind) -> Kind:
     return Kind(f"{kind.expected}, or null", lambda value: value is None or kind.holds(value))
 
@@ -35,6 +39,7 @@ def _or_none(kind: Kind) -> Kind:
 _TEXT = Kind("text that is not empty", lambda value: isinstance(value, str) and bool(value.strip()))
 _FLAG = Kind("true or false", lambda value: isinstance(value, bool))
 _COUNT = Kind("a whole number of 1 or more", lambda value: _is_whole(value, 1))
+_TEXTS = Kind("a tuple of texts that are not empty", lambda value: isinstance(value, tuple) and all(map(_is_text, value)))
 _RANK = _or_none(_COUNT)
 _AMOUNT = _or_none(Kind("a number of 0 or more", lambda value: _is_number(value) and value >= 0))
 
@@ -66,6 +71,10 @@ KINDS: Mapping[str, Kind] = {
     "seed": Kind("a whole number between 0 and 2^63 - 1", lambda value: _is_whole(value, 0) and value < 2**63),
     "truncate": _FLAG,
     "allow_pickle": _FLAG,
+    "tensor_parallel": _COUNT,
+    "base_urls": _TEXTS,
+    "dtype": _TEXT,
+    "stop": _TEXTS,
 }
 """By the name of the field of `InferenceConfig`; fields that are not here come from code alone."""
 

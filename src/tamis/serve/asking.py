@@ -61,8 +61,11 @@ def parse(kind: type[AnyBody], data: bytes) -> AnyBody:
     try:
         return kind.model_validate_json(data)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        raise _invalid(kind, first) from None
+        errors = error.errors(include_url=False, include_input=False)
+        same = [each for each in errors if each["loc"][:1] == errors[0]["loc"][:1]]
+        # Of a field that may be of several kinds, what is wrong with its value says more than that it is of no other kind.
+        found = next((each for each in same if not each["type"].endswith("_type")), errors[0])
+        raise _invalid(kind, found) from None
 
 
 def _invalid(kind: type[Body], error: ErrorDetails) -> Refused:
@@ -103,6 +106,7 @@ def read(body: ChatBody | CompletionBody, name: str, serving: Serving) -> Asked:
         seed=secrets.randbelow(_SEEDS) if body.seed is None else body.seed,
     )
     prompt = _prompt(body)
+    is_idle = choosing.threshold is not None and (adaptive is None or adaptive.rule == "esc")
     problem = Problem(content_id("", prompt.messages), messages=prompt.messages)
     return Asked(
         Order(problem, prompt, sampling, method, adaptive),
@@ -111,7 +115,7 @@ def read(body: ChatBody | CompletionBody, name: str, serving: Serving) -> Asked:
         isinstance(body, ChatBody),
         bool(body.stream),
         bool(body.stream_options and body.stream_options.include_usage),
-        ignored(body),
+        [*ignored(body), *(["tamis.threshold"] if is_idle else [])],
     )
 
 

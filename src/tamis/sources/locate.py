@@ -31,7 +31,11 @@ class Files:
     files: tuple[DataFile, ...]
 
 
-def locate(dataset: str, split: str = "test") -> Files | HubDataset:
+NO_SPLIT = "test"
+"""What a split is called where none was asked for."""
+
+
+def locate(dataset: str, split: str = NO_SPLIT) -> Files | HubDataset:
     """Say what `dataset` is, in this order: a built-in set, a file, a folder, a dataset of the hub (`owner/name[:config]`).
 
     A file called like a built-in set is reached as `./demo`. Of a folder whose file names carry splits
@@ -40,6 +44,9 @@ def locate(dataset: str, split: str = "test") -> Files | HubDataset:
     Raises:
         InputError: it is nothing of these; the message says what was tried.
     """
+    is_one_file = dataset in BUILT_IN or Path(dataset).is_file()
+    if is_one_file and split != NO_SPLIT:
+        raise InputError(f"{dataset} has no splits, so none is called {split!r}", "Leave --split out")
     if dataset in BUILT_IN:
         return Files(dataset, (DataFile(BUILT_IN[dataset], "jsonl"),))
     path = Path(dataset)

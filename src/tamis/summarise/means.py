@@ -28,11 +28,14 @@ class Mean:
             self.values.append(value)
 
     def to_json(self) -> dict[str, Any]:
-        """`value`, its 95 % `interval`, how many were `scored`, and why others are `unscored`; null where nothing is known."""
+        """`value`, its 95 % `interval`, how many were `scored`, and why others are `unscored`; null where nothing is known.
+
+        Values that are all the same have no spread to take an interval from.
+        """
         found = mean_interval(np.array(self.values), bounds=self.bounds)
         return {
             "value": found.value if self.values else None,
-            "interval": [found.low, found.high] if isfinite(found.low) else None,
+            "interval": [found.low, found.high] if isfinite(found.low) and found.low < found.high else None,
             "scored": len(self.values),
             "unscored": dict(self.reasons),
         }

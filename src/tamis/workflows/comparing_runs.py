@@ -94,7 +94,7 @@ def read_side(path: Path) -> Side:
         found = _results_of(path)
         rows = _listed(found, path) if found is not None else _lines(path, bad_rows)
         problems = [one for where, row in rows if (one := _judged(row, where, bad_rows))]
-        what = "the first answers" if found is not None else "the chosen answers"
+        what = _kind_of(found) if found is not None else "the chosen answers"
     else:
         raise InputError(f"no such file or run folder: {path}", "Check the path")
     problems = _without_repeats(problems, path, bad_rows)
@@ -112,7 +112,8 @@ async def _of_run(path: Path, bad_rows: list[BadRow]) -> list[Judged]:
     judged = []
     async with Grader() as grader:
         for pool in earlier.drawn():
-            grade = await grader.grade(pool.samples[0], pool.problem.answer) if pool.samples else None
+            first = next((sample for sample in pool.samples if not sample.index), None)  # a stopped run may lack it
+            grade = await grader.grade(first, pool.problem.answer) if first else None
             judged.append(_one(pool.problem.id, problem_text(pool.problem), grade.correct if grade else None))
     bad_rows += earlier.bad_rows
     return judged
@@ -126,6 +127,11 @@ def _results_of(path: Path) -> list[Any] | None:
         if isinstance(found, list):
             return found
     return None
+
+
+def _kind_of(rows: list[Any]) -> str:
+    is_ensemble = any(isinstance(row, dict) and "models" in row for row in rows)
+    return "the votes of the models" if is_ensemble else "the first answers"
 
 
 def _listed(rows: list[Any], path: Path) -> Iterator[tuple[str, Any]]:

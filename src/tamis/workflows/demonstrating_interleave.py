@@ -28,7 +28,7 @@ SETTINGS = Interleaving(
     max_tokens=MAX_TOKENS,
     max_iterations=MOST + 1,
     num_steps=NUM_STEPS,
-    guidance=Guidance(text_scale=1.0, image_scale=1.0),
+    guidance=Guidance(text_scale=2.0, image_scale=1.5),
     size=(SIZE, SIZE),
     batch_size=16,
 )

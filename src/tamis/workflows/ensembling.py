@@ -81,6 +81,6 @@ def _row(tally: Tally, judged: Pool, counts: Sequence[int], members: Sequence[Me
 
 
 def _accuracy_of(member: Member) -> dict[str, Any]:
-    names = ("accuracy", "correct", "total", "interval", "extraction_failures", "errors", "truncated", "eval_time", "vote")
+    names = ("accuracy", "correct", "total", "interval", "extraction_failures", "errors", "truncated", "eval_time")
     facts = member.evaluation.facts
-    return {name: facts[name] for name in names if name in facts}
+    return {name: facts[name] for name in (*names, "vote", "metric") if name in facts}

@@ -23,6 +23,7 @@ from tamis.summarise.intervals import mean_interval
 
 MetricFunction = Callable[[str, str, str | None], float | bool | None]
 
+_MAX_SAID = 200  # characters of an exception that are kept: it may quote a whole response
 _FORM = "Give module:function or file.py:function"
 
 
@@ -48,7 +49,7 @@ class Metric:
         try:
             value = await asyncio.to_thread(self.function, problem, response, reference)
         except (Exception, SystemExit) as error:  # noqa: BLE001
-            said = " ".join(str(error).split())
+            said = " ".join(str(error).split())[:_MAX_SAID]
             return self._without(where, f"{type(error).__name__}: {said}" if said else type(error).__name__)
         if value is None:
             self.reasons["it said nothing"] += 1

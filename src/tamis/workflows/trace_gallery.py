@@ -144,9 +144,9 @@ def _data_url(path: str) -> str:
     picture = open_picture(path)
     picture.thumbnail((SIDE, SIDE))
     forms = {}
-    for kind, options in (("png", {"optimize": True}), ("jpeg", {"quality": 85})):
+    for name in ("png", "jpeg"):
         buffer = BytesIO()
-        picture.save(buffer, format=kind, **options)
-        forms[kind] = buffer.getvalue()
+        picture.save(buffer, format=name, quality=85)  # of which PNG takes no notice
+        forms[name] = buffer.getvalue()
     kind = min(forms, key=lambda name: len(forms[name]))
     return f"data:image/{kind};base64,{base64.b64encode(forms[kind]).decode()}"
