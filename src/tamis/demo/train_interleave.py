@@ -1,6 +1,6 @@
 """Train the embedded unified model from nothing: a BAGEL of 1.5 M parameters that moves a ring over a board, drawing each step.
 
-    python -m tamis.demo.train_interleave --minutes 8 --out DIR
+    python -m tamis.demo.train_interleave --minutes 15 --out DIR
 
 First the autoencoder, then the mixture of transformers: cross-entropy of the texts and the squared error of the velocities,
 x_t = (1 - t) x + t noise, v = noise - x, in the contexts that the loop will show (`interleave_lines`). What is drawn has a
@@ -179,7 +179,9 @@ def main(argv: list[str]) -> None:
         prog="python -m tamis.demo.train_interleave", description=(__doc__ or "").partition("\n")[0]
     )
     parser.add_argument("--out", type=Path, required=True, help="folder to write the model to")
-    parser.add_argument("--minutes", type=float, default=8, help="of processor time, of the transformer (default: %(default)s)")
+    parser.add_argument(
+        "--minutes", type=float, default=15, help="of processor time for the transformer (default: %(default)s)"
+    )
     parser.add_argument(
         "--autoencoder-minutes", type=float, default=2, help="0: the one that lies there (default: %(default)s)"
     )
