@@ -215,6 +215,8 @@ def test_bad_rows_do_not_touch_the_others(model: Model) -> None:
         Interleaving(size=(100, 64)),
         Interleaving(size=(2048, 64)),
         Interleaving(guidance=Guidance(interval=(0.9, 0.4))),
+        Interleaving(guidance=Guidance(text_scale=float("nan"))),
+        Interleaving(guidance=Guidance(image_scale=float("inf"))),
     ],
 )
 def test_settings_that_cannot_be(model: Model, settings: Interleaving) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import struct
 import subprocess
 import sys
 import time
@@ -295,6 +296,16 @@ def test_what_failed_is_owed_again(site: Path, tamis: Tamis) -> None:
     now = results(folder)
     assert not any("error" in row for row in now.values())
     assert [now[place] for place in (1, 2, 3)] == [first[place] for place in (1, 2, 3)]
+
+
+def test_a_picture_that_grows_when_it_is_opened(site: Path, tamis: Tamis) -> None:
+    """The first bytes say 1 x 1, the frame in it is a decompression bomb: its row fails alone."""
+    sizes = struct.pack("<2H3x", 1, 1), struct.pack("<4Hx", 0, 0, 65_535, 65_535)
+    Path("grows.gif").write_bytes(b"GIF89a" + b",".join(sizes) + b"\x02\x02\x44\x01\x00;")
+    write([{"Question": f"Read {mark(1)}", "problem_image_1": "grows.gif"}, problems()[1]])
+    ran = tamis("interleave", *DRAWN, *SAMPLED, "--output_dir", "out")
+    assert (ran.code, ran.err.count("cannot be decoded")) == (EXIT_INCOMPLETE, 1)
+    assert ["error" in row for row in results(run_of("out")).values()] == [True, False]
 
 
 def test_the_best_of_several(site: Path, tamis: Tamis) -> None:

@@ -207,6 +207,8 @@ def test_pictures_outside_are_not_read_where_paths_are_restricted(evaluate, tmp_
     ran, folder = evaluate(rows, "--restrict-paths")
     assert "lies outside" in ran.err
     assert read(folder / "metrics.json")["metrics"]["psnr"]["unscored"] == {"unreadable": 1}
+    (folder / "summary.json").write_text(json.dumps({"input_jsonl": "/rows.jsonl"}), encoding="utf-8")
+    assert "lies outside" in evaluate(rows, "--restrict-paths")[0].err
     assert evaluate(rows)[0].code == 0
 
 
@@ -223,9 +225,14 @@ def test_misuse(tamis, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     path = write_results(tmp_path, [])
     assert tamis("interleave-evaluate", "--results-jsonl", "gone.jsonl").code == 1
-    for options in (("--report", tmp_path), ("--output-eval-json", "statistics.json"), ("--bert-model", tmp_path)):
+    before = path.read_bytes()
+    for options in (
+        ("--report", tmp_path), ("--output-eval-json", "statistics.json"), ("--bert-model", tmp_path),
+        ("--output-eval-json", path), ("--report", path),
+    ):  # fmt: skip
         ran = tamis("interleave-evaluate", "--results-jsonl", path, *options)
         assert (ran.code, ran.err.count("\n")) == (2, 1)
+    assert path.read_bytes() == before
 
 
 def test_a_package_that_is_missing_is_named(evaluate, tmp_path, monkeypatch):

@@ -79,6 +79,7 @@ def test_a_bad_row_is_named_and_the_rest_goes_on(place):
         "Final Answer: is an object": row(**{"Final Answer": {}}),
         "Text Reasoning Trace: is a number": row(**{"Text Reasoning Trace": 1}),
         "sample_id: is no whole number": row(sample_id=1.5),
+        "'line 3' is what rows without an id": row(id="line 3"),
         "torn or invalid JSON": '{"Question": ',
         "a list, not an object": "[1]",
     }  # fmt: skip

@@ -61,16 +61,17 @@ def test_bad_lines_are_named_once_and_the_rest_goes_on(tmp_path):
     file = results(
         tmp_path, "[]\n", "\n", {"Question": "x"}, {"sample_id": True}, DOCUMENTED | {"sample_id": 1, "output_images": "x"},
         DOCUMENTED | {"sample_id": 2, "num_reasoning_steps": "4"}, {"sample_id": 3},
-        DOCUMENTED | {"sample_id": 4, "output_parts": [7]}, DOCUMENTED, '{"sample_id": 9, "output_rea',
+        DOCUMENTED | {"sample_id": 4, "output_parts": [7]}, DOCUMENTED | {"sample_id": 5, "num_generated_images": 10**30},
+        DOCUMENTED, '{"sample_id": 9, "output_rea',
     )  # fmt: skip
     for _ in range(2):
         assert [trace.sample_id for trace in file.traces()] == [0]
     named = {bad.where.rpartition(":")[2]: bad.field for bad in file.bad_rows}
     assert named == {
         "1": "", "3": "sample_id", "4": "sample_id", "5": "output_images", "6": "num_reasoning_steps", "7": "output_reasoning",
-        "8": "output_parts", "10": "",
+        "8": "output_parts", "9": "num_generated_images", "11": "",
     }  # fmt: skip
-    assert len(file.bad_rows) == 8
+    assert len(file.bad_rows) == 9
 
 
 def test_pictures_are_found_where_the_folder_was_moved_to_and_nowhere_else(tmp_path):

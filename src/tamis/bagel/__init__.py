@@ -1,5 +1,6 @@
-"""Interleaved reasoning in text and pictures with a unified model (BAGEL), implemented here.
+"""Interleaved reasoning in text and pictures with a unified model, implemented here.
 
+The model is BAGEL (Deng et al. 2505.14683), the loop that of Zebra-CoT (Li et al. 2507.16746).
 Importing this is light; opening a model needs the extra `bagel`.
 """
 

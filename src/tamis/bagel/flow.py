@@ -32,7 +32,7 @@ class Canvas:
 
 
 def shifted(even: Tensor, shift: float) -> Tensor:
-    """Even times, moved by a shift above 1 towards 1: longer at noise."""
+    """Even times t as s t / (1 + (s - 1) t), s the shift (Esser et al. 2403.03206): above 1, longer at noise."""
     return shift * even / (1 + (shift - 1) * even)
 
 
@@ -42,7 +42,7 @@ def times(num_steps: int, shift: float) -> Tensor:
 
 
 def draw(model: Model, canvases: Sequence[Canvas], noise: Sequence[Tensor], settings: Interleaving) -> list[Tensor]:
-    """Latents (N, c) of each picture, from noise of that shape."""
+    """Latents (N, c) of each picture, from noise of that shape, by Euler's moves x + (t' - t) v(x, t)."""
     points = times(settings.num_steps, settings.shift).to(model.device)
     spans = torch.diff(points).tolist()
     branches = Branches.needed(settings.guidance)
@@ -115,7 +115,10 @@ class Velocities:
 
 
 def guide(v: Tensor, without_text: Tensor, of_words: Tensor | None, guidance: Guidance) -> Tensor:
-    """The guided velocity (N, c) of one picture."""
+    """The guided velocity (N, c) of one picture: v with the last text, v_T without it, v_I of the texts alone.
+
+    u = v_T + text_scale (v - v_T), then w = v_I + image_scale (u - v_I); u (`text_channel`) or w gets at most the length of v.
+    """
     driven = without_text + guidance.text_scale * (v - without_text)
     if guidance.renorm == "text_channel":
         driven = _renormed(driven, v, guidance.renorm_min, whole=False)

@@ -27,6 +27,7 @@ from tamis.bagel.chance import Chance
 from tamis.bagel.flow import Canvas
 from tamis.bagel.model import MARKS, Model
 from tamis.bagel.settings import Interleaving, Puzzle, Thought
+from tamis.engines.pictures import open_picture
 from tamis.engines.token_stats import statistics
 from tamis.errors import InputError
 from tamis.records import TokenStats
@@ -159,10 +160,7 @@ class Reader:
             index += 1
 
     def _resized(self, given: Path | Image.Image) -> Image.Image:
-        if not isinstance(given, Path):
-            return self._model.resized(given)
-        with Image.open(given) as picture:
-            return self._model.resized(picture)
+        return self._model.resized(open_picture(str(given)) if isinstance(given, Path) else given)
 
     def _index(self, row: Row) -> int:
         """Which of the row's pictures, given ones first, the one is that has just been drawn."""

@@ -74,6 +74,8 @@ class Interleaving:
             ("max_iterations", self.max_iterations, self.max_iterations >= 0, "0 or more"),
             ("num_steps", self.num_steps, self.num_steps >= 2, "2 or more"),
             ("shift", self.shift, 0 < self.shift < float("inf"), "a number above 0"),
+            ("text_scale", self.guidance.text_scale, abs(self.guidance.text_scale) < float("inf"), "a number"),
+            ("image_scale", self.guidance.image_scale, abs(self.guidance.image_scale) < float("inf"), "a number"),
             ("interval", self.guidance.interval, 0 <= low <= high <= 1, "two times between 0 and 1, the lower first"),
             ("renorm_min", self.guidance.renorm_min, 0 <= self.guidance.renorm_min <= 1, "between 0 and 1"),
             ("batch_size", self.batch_size, self.batch_size >= 1, "1 or more"),

@@ -51,17 +51,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Count, compare, write, and print what there is to know at a glance."""
     from tamis.cli.interleave_tables import facts_of, metric_lines, print_metrics
-    from tamis.workflows.evaluating_traces import TraceEvaluation
+    from tamis.records.traced import RESULTS_FILE, SUMMARY_FILE
+    from tamis.workflows.evaluating_traces import METRICS_FILE, SCORES_FILE, TraceEvaluation
     from tamis.workflows.trace_files import DATA_FILE, STATISTICS_FILE
     from tamis.workflows.trace_gallery import Gallery
 
     results: Path = options.results_jsonl
     output: Path = options.output_eval_json or (results if results.is_dir() else results.parent) / DATA_FILE
-    for path in (output, options.report):
+    own = {results.name, RESULTS_FILE, SUMMARY_FILE, STATISTICS_FILE, METRICS_FILE, SCORES_FILE}
+    for name, path in (("--output-eval-json", output), ("--report", options.report)):
         if path and path.is_dir():
             raise UsageError(f"{path} is a folder", "Name a file")
-    if output.name == STATISTICS_FILE:
-        raise UsageError(f"--output-eval-json cannot be {STATISTICS_FILE}, which is written too", "Give another name")
+        if path and path.name in own:
+            raise UsageError(f"{name} cannot be {path.name}: so is another file of the run called", "Give another name")
     evaluation = TraceEvaluation(results, output, is_restricted=options.restrict_paths, bert_model=options.bert_model)
     gallery = Gallery(evaluation, options.report) if options.report else None
     with _Comparing(evaluation):

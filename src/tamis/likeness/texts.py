@@ -70,7 +70,7 @@ class Bleu:
         lengths, found, present = np.split(sums.astype(int), [2, 2 + _ORDERS])
         how: dict[str, Any] = {"smooth_method": "exp", "effective_order": is_effective}
         score = self._bleu.compute_bleu(found.tolist(), present.tolist(), int(lengths[0]), int(lengths[1]), **how)
-        return float(score.score)
+        return min(100.0, float(score.score))  # a sum of logarithms rounds beyond it
 
 
 def words(text: str) -> list[str]:

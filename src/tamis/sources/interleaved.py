@@ -30,6 +30,8 @@ ImageOrder = Literal["inline", "after"]
 IDS = ("sample_id", "id")
 """Fields that may hold a row's own id."""
 _LONGEST_ID = 200
+_LONGEST_SHOWN = 300
+_NAMELESS = re.compile(r"line [0-9]+")
 _MARK = re.compile(r"<image_start>\[([^\[\]<>]*)\]<image_end>")
 _ANY_MARK = re.compile(r"<image_(?:start|end)>")
 
@@ -69,7 +71,7 @@ class Places:
         roots = (Path(), *self.folders)
         found = next((place for root in roots if _is_there(place := root / path)), None)
         if found is None:
-            raise InputError(f"no such image: {path}")
+            raise InputError(f"no such image: {path if len(path) <= _LONGEST_SHOWN else f'{path[:_LONGEST_SHOWN]}...'}")
         if self.is_restricted and not any(found.resolve().is_relative_to(root.resolve()) for root in roots):
             raise InputError(f"the image {path} lies outside of the working directory and of the folder of the data")
         return found
@@ -172,7 +174,10 @@ def _index(where: str) -> int:
 
 def _sample_id(values: Mapping[str, Any], index: int) -> int | str:
     name = next((name for name in IDS if values.get(name) is not None), None)
-    return index if name is None else read_id(name, values[name])
+    sample_id = index if name is None else read_id(name, values[name])
+    if isinstance(sample_id, str) and _NAMELESS.fullmatch(sample_id):
+        raise BadField(name or "", f"{sample_id!r} is what rows without an id of their own are called")
+    return sample_id
 
 
 def read_id(name: str, value: Any) -> int | str:

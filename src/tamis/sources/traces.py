@@ -17,6 +17,8 @@ from tamis.sources.fields import BadField
 from tamis.sources.interleaved import read_id
 from tamis.sources.rows import BadRow, kind_of, read_json, why_not_json
 
+_MOST = 1_000_000  # steps or pictures of a trace
+
 
 class TraceFile:
     """The rows of a results file by their ids; of several with one id, as a resume leaves them, the last counts.
@@ -131,8 +133,8 @@ def _count(values: Mapping[str, Any], name: str, otherwise: int) -> int:
     value = values.get(name)
     if value is None:
         return otherwise
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise BadField(name, "is no number from 0 on")
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= _MOST:
+        raise BadField(name, f"is no number from 0 to {_MOST}")
     return value
 
 

@@ -29,7 +29,7 @@ from tamis.store.lock import WriterLock
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-_MODES = ("1", "L", "LA", "P", "RGB", "RGBA")
+_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")
 """Of pictures that a PNG holds as they are."""
 
 
@@ -189,13 +189,13 @@ def save_picture(image: Image, path: Path) -> None:
 
 
 def _copy_as_png(file: Path, path: Path) -> None:
-    from PIL import Image
+    from PIL import Image, ImageOps
 
     try:
         with Image.open(file) as picture:
-            picture.load()
-            is_png, known = picture.format == "PNG", picture if picture.mode in _MODES else picture.convert("RGB")
-    except (OSError, ValueError, SyntaxError):  # what Pillow raises for a torn picture: whoever reads it says so
+            is_png, known = picture.format == "PNG", ImageOps.exif_transpose(picture)  # turned as the model saw it
+            known = known if known.mode in _MODES else known.convert("RGB")
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):  # a torn picture: whoever reads it says so
         return
     if is_png:
         shutil.copyfile(file, path)

@@ -172,7 +172,8 @@ class TraceEvaluation:
         """
         self.results = TraceFile(results)
         self.output = output
-        self.places = Places((self.results.folder, *_input_folder(self.results.folder)), is_restricted)
+        said = [] if is_restricted else _input_folder(self.results.folder)  # who wrote the summary may open no folder
+        self.places = Places((self.results.folder, *said), is_restricted)
         self._bert_model = bert_model
         self.statistics = Statistics()
         self.num_done = 0
