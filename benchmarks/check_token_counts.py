@@ -3,8 +3,8 @@
     python benchmarks/check_token_counts.py [--tokenizer FOLDER ...] [--strings 20000]
 
 Against `AutoTokenizer`: all texts of the real generations beside the checkout (skipped with a line where they are not there)
-and strings made to find a difference: every plane of Unicode, emoji, control characters, special tokens whole and torn, runs
-of blanks, strings of a million characters. Prints what was compared and ends with 1 if anything differs.
+and strings made to find a difference: every character of Unicode, emoji, control characters, special tokens whole and torn,
+runs of blanks, strings of a million characters. Prints what was compared and ends with 1 if anything differs.
 """
 
 from __future__ import annotations
@@ -95,6 +95,15 @@ def strings(num: int, marks: Sequence[str], seed: int = 0) -> Iterator[str]:
         yield "".join(_word(rng, marks) for _ in range(rng.choice((1, 2, 3, 5, 8, 13, 30, 80))))
 
 
+def every_character() -> Iterator[str]:
+    """Each character of Unicode alone, doubled and beside marks, fifty in a string."""
+    every = [chr(code) for code in range(0x110000) if not 0xD800 <= code < 0xE000]
+    for start in range(0, len(every), 50):
+        yield "".join(
+            f"a{sign} {sign}b1{sign}{sign}  {sign}e{sign}\u0301{sign}\u0327\u0301 '{sign}" for sign in every[start : start + 50]
+        )
+
+
 def long_strings(marks: Sequence[str], num_characters: int = 1_000_000) -> Iterator[str]:
     """Of a million characters and more."""
     for unit in ("a", " ", "\n", "0", "中", "x ", "👍", "    return x\n", "e\u0301", "\t", *marks[:1]):
@@ -137,6 +146,7 @@ def _sources(marks: Sequence[str], num: int) -> Iterator[tuple[str, Iterator[str
     for path in files:
         yield path.name, real_texts(path)
     yield "generated strings", strings(num, marks)
+    yield "every character", every_character()
     yield "long strings", long_strings(marks)
 
 

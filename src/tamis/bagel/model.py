@@ -32,6 +32,7 @@ from tamis.bagel.transformer import Attend, LanguageModel
 from tamis.bagel.vision import TanhMlp, VisionTower
 from tamis.bagel.weights import fill, find_autoencoder, find_weights
 from tamis.bagel.words import Words
+from tamis.engines.device import find_device
 from tamis.errors import UsageError
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -95,7 +96,7 @@ class Model:
             EngineError: The folder is not whole, or the memory does not suffice.
         """
         folder = Path(folder).expanduser()
-        self.device = _device(device)
+        self.device = find_device(device)
         self.dtype = _dtype(("float32" if self.device.type == "cpu" else "bfloat16") if dtype == "auto" else dtype)
         files, autoencoder_files = find_weights(folder, weights), find_autoencoder(folder)
         self.shape = read_shape(folder, files.shapes, autoencoder_files.shapes)
@@ -196,19 +197,6 @@ class Model:
     def picture(self, latents: Tensor, size: tuple[int, int]) -> Image.Image:
         """The picture of latents (N, c)."""
         return to_picture(to_pixels(self.image(latents, size)))
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-        torch.ones(1, device=device).tolist()
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise UsageError(
-            f"device: {name} cannot be used here: {str(error).splitlines()[0]}", "Use auto, cpu or cuda"
-        ) from error
-    return device
 
 
 def _dtype(name: str) -> torch.dtype:

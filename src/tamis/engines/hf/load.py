@@ -19,6 +19,7 @@ from transformers import (
 )
 from transformers.utils import logging
 
+from tamis.engines.device import find_device
 from tamis.engines.folders import beside, check_folder, find_adapter, has_tokenizer
 from tamis.engines.hf.adapter import fetch_adapter, merge
 from tamis.engines.hf.masks import layer_kinds
@@ -67,7 +68,7 @@ def load(
         MissingExtra: PEFT is not installed, and the model is an adapter.
         EngineError: No model is there, or it is not whole, or it is none that this engine can decode.
     """
-    place = _device(device)
+    place = find_device(device)
     if dtype != "auto" and dtype not in DTYPES:
         raise UsageError(f"dtype: no such type: {dtype}", f"Use auto or one of: {', '.join(DTYPES)}")
     if use_lora is not False:
@@ -120,17 +121,6 @@ def _kind(name: str, *, trust_remote_code: bool) -> Any:
     config = type(AutoConfig.from_pretrained(name, trust_remote_code=trust_remote_code))
     sees = config in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING and config not in MODEL_FOR_CAUSAL_LM_MAPPING
     return AutoModelForImageTextToText if sees else AutoModelForCausalLM
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.ones(1, device=device).tolist()  # a device that computes: `meta` does not
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise UsageError(f"device: {name} cannot be used here: {first_line(error)}", "Use auto, cpu or cuda") from error
-    return device
 
 
 def _context(model: PreTrainedModel, tokenizer: Any) -> int:

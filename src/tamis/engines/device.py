@@ -1,0 +1,23 @@
+"""Where a model of torch computes."""
+
+from __future__ import annotations
+
+import torch
+
+from tamis.errors import UsageError, first_line
+
+
+def find_device(name: str) -> torch.device:
+    """The device `name`; "auto" is a GPU where there is one.
+
+    Raises:
+        UsageError: It does not compute here.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.ones(1, device=device).tolist()  # a device that computes: `meta` does not
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise UsageError(f"device: {name} cannot be used here: {first_line(error)}", "Use auto, cpu or cuda") from error
+    return device
