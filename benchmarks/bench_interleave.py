@@ -60,7 +60,7 @@ class Ours(loop._Loop):
     """The loop, whose texts end when they are told to, and whose phases are timed."""
 
     def __init__(self, model: RandomModel, settings: Interleaving, num_tokens: int) -> None:
-        super().__init__(model, settings, Chance)
+        super().__init__(model, settings, None, Chance)
         self._num_tokens, self._random = num_tokens, model
         self.phases = Phases(model.device)
         loop.draw = self._timed_draw
@@ -75,7 +75,7 @@ class Ours(loop._Loop):
 
     def _forward(self) -> Tensor:
         logits = super()._forward()
-        self._random.force(logits, [len(row.ids) if row else 0 for row in self._rows], self._num_tokens)
+        self._random.force(logits, [len(row.ids) if row else 0 for row in self._slots.rows], self._num_tokens)
         return logits
 
 

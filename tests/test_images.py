@@ -45,11 +45,23 @@ def test_kind_and_size_are_those_that_pillow_reads(kind):
         ("WEBP", {"exif": b"Exif\x00\x00" + bytes(10)}),
         ("TIFF", {"big_tiff": False, "compression": "tiff_lzw"}),
         ("PNG", {"mode": "1"}),
+        ("GIF", {"comment": b"c" * 600, "transparency": 0, "loop": 0}),
     ],
 )
 def test_headers_of_rarer_forms(kind, options):
     found = check_image_bytes(drawn(kind, (300, 2), **options), "x")
     assert (found.width, found.height) == (300, 2)
+
+
+def test_the_first_frame_of_a_gif_may_be_larger_than_its_screen():
+    data = bytearray(drawn("GIF", (30, 20)))
+    data[6:10] = struct.pack("<2H", 7, 50)
+    found = check_image_bytes(bytes(data), "x")
+    assert (found.width, found.height) == (30, 50)
+    pillow = pytest.importorskip("PIL.Image", reason="Pillow says what a reader sees")
+    with pillow.open(BytesIO(data)) as picture:
+        assert picture.size == (30, 50)
+    assert "its gif header has no size" in refusal(bytes(data[:20]))
 
 
 def test_bombs_torn_and_foreign_files_are_one_line():

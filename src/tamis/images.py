@@ -24,6 +24,7 @@ _JPEG_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # markers that are fol
 _JPEG_BARE = {0x01, *range(0xD0, 0xD9)}  # markers without a length
 _JPEG_END, _JPEG_DATA = 0xD9, 0xDA
 _MOST_FILLING = 1000  # bytes between two markers
+_GIF_COLOURS, _GIF_EXTENSION, _GIF_FRAME = 0x80, b"!", b","
 _TIFF_WIDTH, _TIFF_HEIGHT = 256, 257
 
 
@@ -98,7 +99,7 @@ def _check(file: BinaryIO, num_bytes: int, name: str) -> ImageHeader:
         raise InputError(f"the file {name} is {f'no image ({_KINDS})' if start else 'empty'}")
     try:
         width, height = _size(kind, start, file)
-    except (struct.error, EOFError):
+    except (struct.error, EOFError, IndexError):
         raise InputError(f"the image {name} is torn or damaged: its {kind} header has no size") from None
     if not (width and height):
         raise InputError(f"the image {name} has no pixels: {width} x {height}")
@@ -123,14 +124,14 @@ def _kind(start: bytes) -> str | None:
 
 
 def _size(kind: str, start: bytes, file: BinaryIO) -> tuple[int, int]:
-    """Width and height; struct.error or EOFError where the header breaks off."""
+    """Width and height; struct.error, EOFError or IndexError where the header breaks off."""
     match kind:
         case "png":
             if start[12:16] != b"IHDR":
                 raise EOFError
             return _pair(">II", start, 16)
         case "gif":
-            return _pair("<HH", start, 6)
+            return _gif_size(start, file)
         case "bmp":
             is_old = struct.unpack_from("<I", start, 14)[0] == 12
             width, height = _pair("<HH" if is_old else "<ii", start, 18)
@@ -145,6 +146,21 @@ def _size(kind: str, start: bytes, file: BinaryIO) -> tuple[int, int]:
 def _pair(form: str, data: bytes, place: int) -> tuple[int, int]:
     first, second = struct.unpack_from(form, data, place)
     return int(first), int(second)
+
+
+def _gif_size(start: bytes, file: BinaryIO) -> tuple[int, int]:
+    """Of the screen, or of the first frame where that is larger: then a reader makes the screen larger too."""
+    width, height = _pair("<HH", start, 6)
+    flags = start[10]
+    file.seek(13 + (3 << (flags & 7) + 1 if flags & _GIF_COLOURS else 0))
+    while (block := file.read(1)) == _GIF_EXTENSION:
+        file.seek(1, SEEK_CUR)
+        while size := file.read(1)[0]:
+            file.seek(size, SEEK_CUR)
+    if block != _GIF_FRAME:
+        raise EOFError
+    left, top, frame_width, frame_height = struct.unpack("<4H", file.read(8))
+    return max(width, left + frame_width), max(height, top + frame_height)
 
 
 def _webp_size(start: bytes) -> tuple[int, int]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
-from bagel.release import open_release
+from bagel.release import CHECKPOINT, open_release
 
 from tamis.bagel.model import Model
 
@@ -23,6 +25,12 @@ def _one_thread() -> Iterator[None]:
 def _no_gradients() -> Iterator[None]:
     with torch.inference_mode():
         yield
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A copy of the tiny release, to be changed."""
+    return Path(shutil.copytree(CHECKPOINT, tmp_path / "release"))
 
 
 @pytest.fixture(scope="session")

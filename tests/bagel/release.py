@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
@@ -18,6 +19,7 @@ from tamis.bagel.cache import Context
 from tamis.bagel.model import Model
 from tamis.bagel.pictures import SizeRule
 from tamis.bagel.settings import Guidance, Interleaving, Puzzle, Solution, Thought
+from tamis.errors import EngineError, TamisError
 
 FOLDER = Path(__file__).resolve().parent.parent / "data" / "bagel"
 CHECKPOINT = FOLDER / "checkpoint"
@@ -47,6 +49,15 @@ def open_release(folder: Path = CHECKPOINT, **options: Any) -> Model:
     """Load a release with the size rules of the vectors."""
     rules = {"latent_rule": SizeRule(*MANIFEST["vae_transform"]), "vision_rule": SizeRule(*MANIFEST["vit_transform"])}
     return Model(folder, **{"device": "cpu", "dtype": "float32", **rules, **options})
+
+
+def refused(folder: Path, kind: type[TamisError] = EngineError, **options: Any) -> str:
+    """The one line by which a release is refused."""
+    with pytest.raises(kind) as caught:
+        open_release(folder, **options)
+    assert "\n" not in str(caught.value)
+    assert caught.value.advice
+    return str(caught.value)
 
 
 def source(name: str) -> Image.Image:

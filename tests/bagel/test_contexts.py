@@ -17,6 +17,7 @@ from bagel.release import (
 )
 from torch import Tensor
 
+from tamis.bagel import attention
 from tamis.bagel.attention import Step
 from tamis.bagel.cache import Context
 from tamis.bagel.flow import Branches, Canvas, Velocities, draw
@@ -143,3 +144,38 @@ def test_sampler(model: Model, canvas: Canvas, run: str, monkeypatch: pytest.Mon
     assert worst(latents, wanted[f"{run}.final"]) < 2e-3
     image = (model.image(latents, SIZE) / 2 + 0.5).clamp(0, 1)
     assert worst(image[None], wanted[f"{run}.image01"]) < 2e-3
+
+
+def test_a_long_text_is_read_in_blocks(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "Remove the square. " * 12
+    found = []
+    for block_tokens in (10_000, 7):
+        monkeypatch.setattr(attention, "BLOCK_TOKENS", block_tokens)
+        context = Context(model.new_cache(1), 0)
+        read_seen(model, context, "p1")
+        context.make_room(6)
+        found.append((read_text(model, context, text), *held(context)))
+    for one, other in zip(*found, strict=True):
+        assert worst(one, other) < 1e-4
+
+
+def test_a_cache_that_could_not_grow_in_all_its_layers_grows_later(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache = model.new_cache(2)
+    cache.reserve(5)
+    cache.keys[0][0] = 3.0
+    room = [1]  # tensors until memory runs out
+
+    def limited(self: Tensor, *size: int) -> Tensor:
+        if not room[0]:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        room[0] -= 1
+        return torch.zeros(*size)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Tensor, "new_zeros", limited)
+        with pytest.raises(torch.OutOfMemoryError):
+            cache.reserve(600)
+    cache.reserve(900)
+    assert {tensor.shape[2] for tensor in (*cache.keys, *cache.values)} == {cache.num_columns}
+    assert cache.num_columns >= 900
+    assert bool((cache.keys[0][0, :, :256] == 3.0).all())

@@ -30,6 +30,7 @@ from PIL import Image
 from torch import Tensor
 
 from tamis.bagel import loop
+from tamis.bagel.attention import Pack
 from tamis.bagel.cache import Context
 from tamis.bagel.chance import Chance
 from tamis.bagel.flow import Canvas, draw
@@ -87,7 +88,7 @@ def test_what_the_published_code_makes_of_a_row(model: Model, name: str, monkeyp
         system_prompt=SYSTEM_PROMPT,
         temperature=0.0,
         max_tokens=32,
-        size=(width, height),
+        size=None if any(kind == "image" for kind, _ in info["input_items"]) else (width, height),
         problem_latents=True,
         sampled_latents=info["vae_posterior"] == "sample",
     )
@@ -157,8 +158,11 @@ def test_statistics_are_of_the_drawn_tokens(model: Model) -> None:
     assert worst(got, logps[: len(ids)].gather(1, ids[:, None])[:, 0]) < 1e-4
 
 
-def test_the_models_own_sign_of_an_answer(model: Model) -> None:
-    """After the end of a text the model begins an answer rather than a picture: of two marks the more probable one."""
+def test_the_models_own_sign_of_an_answer(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After the end of a text the model begins an answer rather than a picture: of two marks the more probable one.
+
+    The answer is a text of its own, which follows at once.
+    """
     items = facts(LOOPS[0])["input_items"]
     settings = replace(SMALL, temperature=0.0, stop_rule="signal", max_iterations=1)
     context = Context(model.new_cache(1), 0)
@@ -174,8 +178,21 @@ def test_the_models_own_sign_of_an_answer(model: Model) -> None:
         if bool(logits[marks[0]] > logits[marks[1]]) != begins_answer:
             head[marks] = head[marks[::-1]]
         solution = solve(other, [puzzle(items)], settings)["a"]
-        assert (len(solution.parts) == 1) == begins_answer
+        assert [isinstance(part, Thought) for part in solution.parts] == [True, begins_answer, True][: len(solution.parts)]
         assert texts(solution)[0] == facts(LOOPS[0])["texts"][0]
+        if not begins_answer:
+            continue
+        assert solution.ending in ("stop", "length")
+        context.clear()
+        for role, item in (("text", SYSTEM_PROMPT), *items, ("text", texts(solution)[0])):
+            (read_text if role == "text" else read_seen)(other, context, item)
+        answer = solution.parts[1]
+        assert isinstance(answer, Thought)
+        ids = [words.text_start, *answer.stats.ids.tolist()]
+        hidden = other.read(Pack([context.text(len(ids))], other.device), other.text_tokens(ids))
+        assert other.logits(hidden).argmax(-1).tolist()[: len(ids) - 1] == ids[1:]
+        monkeypatch.setattr(loop, "ANSWER_MARKS", ("remove",))  # the thought has said it already
+        assert len(solve(other, [puzzle(items)], settings)["a"].parts) == 1
 
 
 def test_endings(model: Model) -> None:
@@ -205,6 +222,36 @@ def test_bad_rows_do_not_touch_the_others(model: Model) -> None:
         assert "positions" in said["long"][1]
         for name, solution in alone.items():
             assert_same(solution, solutions[name])
+
+
+@pytest.mark.parametrize("name", ["_seat", "_write", "_draw_pack"])
+def test_where_memory_runs_out_fewer_rows_are_solved_at_a_time(
+    model: Model, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A machine that holds two rows, if neither is the one with 60 words."""
+    puzzles = some_puzzles()
+    expected = solve(model, puzzles, SMALL)
+    large = Puzzle("large", (" 60" * 60,), 5)
+    num_times = 0
+    method = getattr(loop._Loop, name)
+
+    def limited(solving: loop._Loop, *arguments: object) -> None:
+        nonlocal num_times
+        method(solving, *arguments)
+        rows = [row for row in solving._slots.rows if row]
+        if len(rows) > 2 or any(row.puzzle.id == "large" for row in rows):
+            num_times += 1
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(loop._Loop, name, limited)
+    found = solve(model, [*puzzles[:4], large, *puzzles[4:]], replace(SMALL, batch_size=6))
+    assert num_times > 2
+    failed = found.pop("large")
+    assert failed.error is not None
+    assert (failed.error.boundary, failed.error.message) == ("engine", "out of memory with this row alone")
+    assert found.keys() == expected.keys()
+    for place, solution in expected.items():
+        assert_same(found[place], solution)
 
 
 @pytest.mark.parametrize(

@@ -4,33 +4,20 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import accelerate
 import pytest
 import torch
-from bagel.release import CHECKPOINT, open_release, read_text, worst
+from bagel.release import CHECKPOINT, open_release, read_text, refused, worst
 from safetensors.torch import load_file, save_file
 
 from tamis.bagel import open_model, weights
 from tamis.bagel.cache import Context
 from tamis.bagel.model import Model
-from tamis.errors import EngineError, MissingExtra, TamisError, UsageError
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return Path(shutil.copytree(CHECKPOINT, tmp_path / "release"))
-
-
-def refused(folder: Path, kind: type[TamisError] = EngineError, **options: object) -> str:
-    with pytest.raises(kind) as caught:
-        open_release(folder, **options)
-    assert "\n" not in str(caught.value)
-    assert caught.value.advice
-    return str(caught.value)
+from tamis.errors import MissingExtra, UsageError
 
 
 @pytest.mark.parametrize(
@@ -86,6 +73,29 @@ def test_a_file_by_name_shards_and_both_numbers(folder: Path, model: Model) -> N
     assert "two files" in refused(folder)
 
 
+def test_an_index_says_which_files_belong_together(folder: Path, model: Model) -> None:
+    tensors = load_file(folder / "ema.safetensors")
+    (folder / "ema.safetensors").unlink()
+    names = sorted(tensors)
+    shards = {"model-1.safetensors": names[::2], "model-2.safetensors": names[1::2]}
+    for shard, held in shards.items():
+        save_file({name: tensors[name] for name in held}, folder / shard)
+    save_file({"lora": torch.zeros(1)}, folder / "adapter_model.safetensors")
+    assert "lora" in refused(folder)
+    places = {name: shard for shard, held in shards.items() for name in held}
+    index = folder / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": places}))
+    whole = open_release(folder)
+    assert all(torch.equal(a, b) for a, b in zip(whole.weights.parameters(), model.weights.parameters(), strict=True))
+    index.write_text(json.dumps({"weight_map": places | {"lora": "../other/model-2.safetensors"}}))
+    assert "no files of its folder" in refused(folder)
+    index.write_text(json.dumps({"weight_map": places}))
+    (folder / "model-2.safetensors").unlink()
+    assert "model-2.safetensors (named by model.safetensors.index.json)" in refused(folder)
+    index.write_text("[" * 100_000)
+    assert "model.safetensors.index.json" in refused(folder)
+
+
 def test_half_precision_says_nearly_the_same(model: Model) -> None:
     half = open_release(dtype="bfloat16", autoencoder_dtype="bfloat16")
     logits = [each.logits(read_text(each, Context(each.new_cache(1), 0), "What is left?")) for each in (half, model)]
@@ -97,6 +107,16 @@ def test_too_little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     line = refused(CHECKPOINT)
     assert "0.00492 GB as float32" in line
     assert "cpu has 0.001 GB" in line
+
+
+def test_a_device_that_is_full_on_the_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise torch.OutOfMemoryError("tried to allocate\n2.00 GiB")
+
+    monkeypatch.setattr(accelerate, "cpu_offload", full)
+    line = refused(CHECKPOINT, max_bytes=7_000_000)
+    assert "cpu has not enough memory for the weights" in line
+    assert "--max-mem-per-gpu" in line
 
 
 def test_settings_that_cannot_be() -> None:

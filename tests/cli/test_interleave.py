@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import multiprocessing
 import struct
@@ -21,6 +22,7 @@ from PIL import Image
 from tamis.bagel.replicas import Opening, Replicas
 from tamis.bagel.settings import Interleaving, Puzzle
 from tamis.errors import EXIT_DONE, EXIT_FAILED, EXIT_INCOMPLETE, EXIT_INTERRUPTED, EXIT_MISUSE, EngineError
+from tamis.store import traces as store_traces
 from tamis.workflows.tracing import Traces
 
 DATA = Path(__file__).resolve().parent.parent / "data" / "bagel"
@@ -127,7 +129,7 @@ def test_the_documented_tree(site: Path, tamis: Tamis) -> None:
     files = ("--output_dir", "out", "--checkpoint_file", "ema.safetensors")
     ran = tamis("interleave", *DRAWN, *files, *SAMPLED, *flags)
     assert ran.code == EXIT_INCOMPLETE
-    assert "7 samples: 5 successful, 2 failed" in ran.out
+    assert "samples: 7 (5 successful, 2 failed)" in ran.out
     assert "in.jsonl:5: problem_image_1: no such image: gone.png" in ran.err
     assert "in.jsonl:6: torn" in ran.err
     folder = run_of("out")
@@ -279,6 +281,38 @@ def test_other_settings_do_not_go_on(site: Path, tamis: Tamis) -> None:
     assert "nothing to resume" in tamis("interleave", *DRAWN, *SAMPLED, "--resume", "out").err
 
 
+def test_another_problem_on_the_same_line_does_not_go_on(site: Path, tamis: Tamis) -> None:
+    write(problems())
+    assert tamis("interleave", *DRAWN, *SMALL, "--output_dir", "out").code == EXIT_DONE
+    folder = run_of("out")
+    before = (folder / "results.jsonl").read_bytes()
+    write(problems()[1:])
+    ran = tamis("interleave", *DRAWN, *SMALL, "--resume", folder)
+    assert (ran.code, ran.err.count("\n")) == (EXIT_FAILED, 1)
+    assert "in.jsonl:1 was another problem when the run was begun" in ran.err
+    assert (folder / "results.jsonl").read_bytes() == before
+    write([*problems(), *problems()[:1]])
+    assert tamis("interleave", *DRAWN, *SMALL, "--resume", folder).code == EXIT_DONE
+    assert len(results(folder)) == len(problems()) + 1
+
+
+def test_a_disk_that_is_full_at_the_end(site: Path, tamis: Tamis, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(problems()[:2])
+    files = store_traces.write_atomically
+
+    def full(path: Path, *arguments: Any) -> None:
+        if path.name == "summary.json":
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        files(path, *arguments)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(store_traces, "write_atomically", full)
+        ran = tamis("interleave", *DRAWN, *SMALL, "--output_dir", "out")
+        assert ran.code == EXIT_FAILED
+        assert "summary.json: No space left on device. What is finished is kept" in ran.err
+    assert tamis("interleave", *DRAWN, *SMALL, "--resume", run_of("out")).code == EXIT_DONE
+
+
 def test_what_failed_is_owed_again(site: Path, tamis: Tamis) -> None:
     """A picture whose header is right and whose body is not fails its row alone."""
     data = bytearray(Path("p1.png").read_bytes())
@@ -299,12 +333,12 @@ def test_what_failed_is_owed_again(site: Path, tamis: Tamis) -> None:
 
 
 def test_a_picture_that_grows_when_it_is_opened(site: Path, tamis: Tamis) -> None:
-    """The first bytes say 1 x 1, the frame in it is a decompression bomb: its row fails alone."""
-    sizes = struct.pack("<2H3x", 1, 1), struct.pack("<4Hx", 0, 0, 65_535, 65_535)
+    """The first bytes say 1 x 1, the frame in it is too large: its row fails alone."""
+    sizes = struct.pack("<2H3x", 1, 1), struct.pack("<4Hx", 0, 0, 9_500, 9_500)
     Path("grows.gif").write_bytes(b"GIF89a" + b",".join(sizes) + b"\x02\x02\x44\x01\x00;")
     write([{"Question": f"Read {mark(1)}", "problem_image_1": "grows.gif"}, problems()[1]])
     ran = tamis("interleave", *DRAWN, *SAMPLED, "--output_dir", "out")
-    assert (ran.code, ran.err.count("cannot be decoded")) == (EXIT_INCOMPLETE, 1)
+    assert (ran.code, ran.err.count("9500 x 9500 pixels")) == (EXIT_INCOMPLETE, 1)
     assert ["error" in row for row in results(run_of("out")).values()] == [True, False]
 
 
@@ -326,6 +360,9 @@ def test_the_best_of_several(site: Path, tamis: Tamis) -> None:
         assert row["output_reasoning"] == "\n\n".join(said)
         kept = [Path(part["image"]).read_bytes() for part in best["output_parts"] if "image" in part]
         assert kept == [Path(path).read_bytes() for path in row["output_images"]]
+    ran = tamis("interleave", *some, "-n", 2, "--resume", folder)
+    assert (ran.code, ran.err.count("\n")) == (EXIT_FAILED, 1)
+    assert f"{folder} has more than 2 candidates of sample 0. Give -n as it was, or more" in ran.err
     assert tamis("interleave", *DRAWN, *SAMPLED, "--output_dir", "one").code == EXIT_DONE
     for name, row in results(run_of("one")).items():
         first = next(one for one in results(folder)[name]["candidates"] if one["index"] == 0)
@@ -349,6 +386,9 @@ def test_a_dry_run(site: Path, tamis: Tamis) -> None:
     assert "4 problems with 3 pictures x 2 candidates" in ran.out
     assert "[problem_image_1] has no image" in ran.err
     assert not Path("output").exists()
+    write([*problems(), {"Question": "word " * 100_000}])
+    assert "in.jsonl:5: the problem takes" in tamis("interleave", *DRAWN, "--dry-run").err
+    assert "nothing to resume" in tamis("interleave", *DRAWN, "--dry-run", "--resume", "out").err
     Path("release/ae.safetensors").unlink()
     assert "no ae.safetensors in the model folder release" in tamis("interleave", *DRAWN, "--dry-run").err
 
@@ -356,22 +396,25 @@ def test_a_dry_run(site: Path, tamis: Tamis) -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (("--num_timesteps", "1"), "num_steps: 1"),
+        (("--num_timesteps", "1"), "--num-timesteps: 1"),
+        (("--cfg-interval", "0.8,0.2"), "--cfg-interval: (0.8, 0.2)"),
         (("--score", "usc"), "--score: usc"),
         (("--device", "cuda"), "cuda cannot be used here"),
         (("--dtype", "float8"), "no such type: float8"),
         (("--num-gpus", "2", "--device", "cuda:1"), "--num-gpus 2 and --device cuda:1"),
         (("--num-gpus", "999"), "--num-gpus is 999"),
-        (("--image-size", "50x50"), "(50, 50) cannot be drawn"),
+        (("--image-size", "50x50"), "50x50 cannot be drawn"),
         (("--max_mem_per_gpu", "much"), "'much' is no size of memory"),
         (("--cfg-interval", "0.4"), "no pair of numbers"),
         (("--start_idx", "3", "--end_idx", "3"), "3 to 3"),
         (("--seed", "-1"), "--seed is -1"),
+        (("--image-size", "16x16"), "16x16 would be read as 32x32"),
     ],
 )
-def test_what_cannot_be(site: Path, tamis: Tamis, options: tuple[str, ...], said: str) -> None:
+@pytest.mark.parametrize("how", [(), ("--dry-run",)])
+def test_what_cannot_be(site: Path, tamis: Tamis, options: tuple[str, ...], said: str, how: tuple[str, ...]) -> None:
     write(problems())
-    ran = tamis("interleave", *DRAWN, "--output_dir", "out", *options)
+    ran = tamis("interleave", *DRAWN, "--output_dir", "out", *options, *how)
     assert (ran.code, ran.err.count("\n")) == (EXIT_MISUSE, 1)
     assert said in ran.err
     assert not Path("out").exists()

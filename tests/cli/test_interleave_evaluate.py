@@ -7,7 +7,9 @@ import math
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 from traces import picture, problem_row, result_row, write_results
 
 from tamis.likeness.texts import rouge
@@ -121,7 +123,7 @@ def test_what_cannot_be_read_is_named_and_the_rest_goes_on(evaluate, tmp_path):
     Path(rows[0]["output_images"][0]).unlink()
     Path(rows[1]["reasoning_image_2"]).write_bytes(b"<html>")
     rows[2]["output_images"][0] = "/etc/passwd"
-    rows[3]["reasoning_image_1"] = 7
+    rows[3] |= {"reasoning_image_1": 7, "num_generated_images": 9}
     ran, folder = evaluate(rows)
     assert ran.code == 3
     for words in (
@@ -129,13 +131,15 @@ def test_what_cannot_be_read_is_named_and_the_rest_goes_on(evaluate, tmp_path):
         "sample 1: reasoning_image_2: ",
         "sample 2: passwd: .* lies outside of",
         "sample 3: reasoning_image_1: is a number",
+        f"sample 3: num_generated_images: is 9, and {len(rows[3]['output_images'])} are listed",
     ):
         assert len(re.findall(f"not compared: .*{words}", ran.err)) == 1
     found = read(folder / "metrics.json")
     assert found["pictures"]["pairs"] == 3
     assert found["metrics"]["psnr"]["unscored"] == {"no_reference": 1}
     assert found["metrics"]["answer_accuracy"]["total"] == 4
-    assert len(found["bad_rows"]) == 4
+    assert len(found["bad_rows"]) == 5
+    assert read(folder / "evaluation_data.json")[3]["num_generated_images"] == len(rows[3]["output_images"])
 
 
 def test_a_torn_line_and_a_second_attempt(evaluate, tmp_path):
@@ -185,19 +189,79 @@ def test_the_page(evaluate, tmp_path, monkeypatch):
     page = Path("pages/gallery.html").read_text(encoding="utf-8")
     assert "先数一数" in page
     assert "<script>alert" not in page
-    assert "no psnr: nothing was drawn" in page
+    assert "no PSNR (dB), SSIM: nothing was drawn" in page
+    assert "<dt>BLEU (0-100)</dt>" in page
     third = page[page.rindex("<details") :]
     assert third.index("Mark them.") < third.index('alt="output_image_1.png"') < third.index("There are 4.")
+    assert page.count("do not say where the pictures belong") == 1
     assert page.count("<img") == 3 * 3 + 2 + 1
     assert not re.search(r"<a href", page)
     monkeypatch.setattr(trace_gallery, "ROOM", 1)
     evaluate(rows, "--report", "pages/gallery.html")
     page = Path("pages/gallery.html").read_text(encoding="utf-8")
-    assert page.count("<img") == 1
+    assert page.count("<img") == 0
     links = re.findall(r'<a href="([^"]+)"', page)
-    assert len(links) == 11
+    assert len(links) == 12
     assert all(Path("pages", link).is_file() for link in links)
-    assert "11 pictures had no room" in page
+    assert "12 pictures had no room" in page
+
+
+def test_the_page_makes_pictures_smaller_before_it_leaves_them_out(evaluate, tmp_path, monkeypatch):
+    rows = [result_row(tmp_path, number) for number in range(4)]
+    noise = np.random.default_rng(0).integers(0, 256, (500, 400, 3), dtype=np.uint8)
+    for row in rows[:3]:
+        for path in row["output_images"]:
+            Image.fromarray(noise).save(path)
+    monkeypatch.setattr(trace_gallery, "ROOM", 4 * 60_000)
+    evaluate(rows, "--report", "pages/gallery.html")
+    page = Path("pages/gallery.html").read_text(encoding="utf-8")
+    embedded = re.findall(r'<img src="([^"]+)" alt="output_image_[12].png" width="([0-9]+)" height="([0-9]+)"', page)
+    assert len(embedded) == 2 * 4
+    heights = [int(height) for _, _, height in embedded]
+    assert heights[::2] == heights[1::2]
+    assert all(96 <= height < 448 for height in heights[:6])
+    assert heights[6:] == [24 * 5] * 2
+    assert sum(map(len, re.findall(r'data:image/[^"]+', page))) <= 4 * 60_000
+    links = re.findall(r'<a href="([^"]+)">output_image_[12].png</a>', page)
+    assert [Path("pages", link).resolve() for link in links] == [
+        Path(path) for row in rows[:3] for path in row["output_images"]
+    ]
+    assert "no room" not in page
+
+
+def test_the_page_says_what_it_leaves_out(evaluate, tmp_path, monkeypatch):
+    rows = [result_row(tmp_path, number) for number in range(5)]
+    rows[2] |= {"output_reasoning": "Final Answer: 5", "truncated": True}
+    rows[3] |= {"error": "engine: gone"}
+    rows[4] |= {"output_reasoning": "Final Answer: 5"}
+    monkeypatch.setattr(trace_gallery, "MOST_SAMPLES", 1)
+    evaluate(rows, "--report", "gallery.html")
+    page = Path("gallery.html").read_text(encoding="utf-8")
+    assert page.count('<details class="candidate trace"') == 1
+    assert "first 1 samples are shown; 4 more are not (1 right, 1 wrong, 1 no answer, 1 failed; 1 truncated)" in page
+
+
+def test_the_page_shows_candidates_that_were_not_chosen(evaluate, tmp_path):
+    folder = tmp_path / "output/batch_inference_20250104_120000"
+    path = picture(folder / "candidates/images/0/1_1.png")
+    other = {"index": 1, "chosen": False, "score": -0.5, "ending": "length"}
+    parts = [{"text": "<b>Or so.</b>"}, {"image": f"elsewhere/run/{path[len(str(folder)) + 1 :]}"}, {"image": "/etc/passwd"}]
+    listed = [{**other, "index": 0, "chosen": True}, {**other, "output_parts": parts}, {**other, "output_parts": 7}, "x"]
+    score = {"chosen": 0, "score": 0.25, "score_method": "<i>margin</i>"}
+    evaluate(
+        [result_row(tmp_path, 0, candidates=listed, **score), result_row(tmp_path, 1, candidates=3)],
+        "--report",
+        "pages/gallery.html",
+    )
+    page = Path("pages/gallery.html").read_text(encoding="utf-8")
+    assert page.count("chosen of") == 1
+    assert "candidate 0, chosen of 4 by &lt;i&gt;margin&lt;/i&gt;: score 0.25" in page
+    assert page.count('<details class="other">') == 1
+    shown = page[page.index('<details class="other">') :]
+    assert "Candidate 1: score −0.5, cut off: too many tokens" in shown
+    assert "&lt;b&gt;Or so." in shown
+    assert "/etc/passwd lies outside" in shown
+    assert 'alt="1_1.png"' in shown
 
 
 def test_pictures_outside_are_not_read_where_paths_are_restricted(evaluate, tmp_path, monkeypatch):

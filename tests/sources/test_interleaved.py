@@ -107,8 +107,10 @@ def test_a_slice_is_of_places_in_the_file(place):
     assert [bad.where.rpartition(":")[2] for bad in bad_rows] == ["5"]
     with pytest.raises(UsageError, match="the lines 3 to 3 are none"):
         read(path, start=3, end=3)
-    with pytest.raises(InputError, match="holds no rows"):
+    with pytest.raises(InputError, match="ends before --start-idx 40"):
         read(path, start=40)
+    with pytest.raises(UsageError, match="--start-idx is -1"):
+        read(path, start=-1)
 
 
 def test_restricted_paths_stay_inside(place):

@@ -198,7 +198,7 @@ def test_more_rows_never_change_the_earlier_ones(tmp_path_factory, rows, more):
 GOOD = {"problem": "good"}
 
 BAD = {
-    "torn": (b'{"problem": "a", "ans', "", "torn or invalid JSON (Unterminated string starting at at column 18)"),
+    "torn": (b'{"problem": "a", "ans', "", "torn or invalid JSON (Unterminated string starting at column 18)"),
     "no object": (b"[1, 2]", "", "a list, not an object"),
     "a number": (b"7", "", "a number, not an object"),
     "text after": (b'{"problem": "a"} x', "", "torn or invalid JSON (Extra data at column 18)"),

@@ -244,7 +244,7 @@ def test_order_never_changes_what_a_pool_holds(tmp_path_factory, rows, random):
 NAMES = "samples, generations, responses, candidates, completions, outputs, gen, generation, response, output, text, completion"
 
 BAD = {
-    "torn": (b'{"question": "q", "samp', "", "torn or invalid JSON (Unterminated string starting at at column 19)"),
+    "torn": (b'{"question": "q", "samp', "", "torn or invalid JSON (Unterminated string starting at column 19)"),
     "no object": (b'"text"', "", "text, not an object"),
     "bad UTF-8": (b'{"question": "\xe4"}', "", "not UTF-8 (byte 0xe4 at byte 15 of the line)"),
     "no samples": (

@@ -51,6 +51,15 @@ def test_the_last_row_of_an_id_counts_and_ids_are_in_order(tmp_path):
     assert (len(file), file.num_superseded, file.bad_rows) == (4, 1, [])
 
 
+def test_a_later_row_that_cannot_be_read_does_not_cost_the_earlier_one(tmp_path):
+    file = results(tmp_path, DOCUMENTED, {"sample_id": 0, "Question": "no more"})
+    assert [trace.num_steps for trace in file.traces()] == [4]
+    assert [(bad.where.rpartition(":")[2], bad.field) for bad in file.bad_rows] == [("2", "output_reasoning")]
+    found = file.find("0")
+    assert found is not None
+    assert (found.num_steps, file.find(1)) == (4, None)
+
+
 def test_a_failed_row_needs_nothing_else(tmp_path):
     rows = [{"sample_id": 0, "error": {"type": "OOM"}}, DOCUMENTED | {"sample_id": 1, "error": None}]
     failed, done = results(tmp_path, *rows).traces()
@@ -61,7 +70,7 @@ def test_bad_lines_are_named_once_and_the_rest_goes_on(tmp_path):
     file = results(
         tmp_path, "[]\n", "\n", {"Question": "x"}, {"sample_id": True}, DOCUMENTED | {"sample_id": 1, "output_images": "x"},
         DOCUMENTED | {"sample_id": 2, "num_reasoning_steps": "4"}, {"sample_id": 3},
-        DOCUMENTED | {"sample_id": 4, "output_parts": [7]}, DOCUMENTED | {"sample_id": 5, "num_generated_images": 10**30},
+        DOCUMENTED | {"sample_id": 4, "output_parts": [7]}, DOCUMENTED | {"sample_id": 5, "num_reasoning_steps": 10**30},
         DOCUMENTED, '{"sample_id": 9, "output_rea',
     )  # fmt: skip
     for _ in range(2):
@@ -69,7 +78,7 @@ def test_bad_lines_are_named_once_and_the_rest_goes_on(tmp_path):
     named = {bad.where.rpartition(":")[2]: bad.field for bad in file.bad_rows}
     assert named == {
         "1": "", "3": "sample_id", "4": "sample_id", "5": "output_images", "6": "num_reasoning_steps", "7": "output_reasoning",
-        "8": "output_parts", "9": "num_generated_images", "11": "",
+        "8": "output_parts", "9": "num_reasoning_steps", "11": "",
     }  # fmt: skip
     assert len(file.bad_rows) == 9
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from tamis.errors import MissingExtra
 
 if TYPE_CHECKING:
+    from tamis.bagel.checkpoint import Checkpoint
     from tamis.bagel.model import Model
 
 
@@ -30,23 +31,17 @@ def open_model(folder: str | Path, **options: Any) -> Model:
     return Model(folder, **options)
 
 
-def checkpoint_bytes(folder: str | Path, weights: str = "") -> int:
-    """What the tensors of a release take in its files, of which the headers alone are read.
+def read_checkpoint(folder: str | Path, weights: str = "") -> Checkpoint:
+    """A release folder, of whose tensors the headers alone are read.
 
     Raises:
         MissingExtra: As `open_model`.
         EngineError: The folder is not whole.
     """
     _check_packages()
-    from tamis.bagel.config import read_shape
-    from tamis.bagel.weights import find_autoencoder, find_weights
-    from tamis.bagel.words import Words
+    from tamis.bagel import checkpoint
 
-    folder = Path(folder).expanduser()
-    files, autoencoder = find_weights(folder, weights), find_autoencoder(folder)
-    read_shape(folder, files.shapes, autoencoder.shapes)
-    Words(folder)
-    return sum(path.stat().st_size for path in {*files.places.values(), *autoencoder.places.values()})
+    return checkpoint.read_checkpoint(Path(folder).expanduser(), weights)
 
 
 def _check_packages() -> None:

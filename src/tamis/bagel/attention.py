@@ -1,23 +1,22 @@
 """Who sees what in a forward pass: `Pack`, pieces of several contexts at once, and `Step`, one token of every row.
 
 A pack runs every piece against its own context and nothing else, in shapes that are the piece's alone: what a piece gives
-does not depend on what it is packed with. (The linear layers see all rows together. On a CPU in fp32 a row's result does
-not depend on the others as soon as there are enough of them: `FEWEST_ROWS`.)
+does not depend on what it is packed with. (The linear layers see all rows together; see `padding`.)
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
 from tamis.bagel.cache import Cache, Piece
+from tamis.bagel.padding import padded
 
-FEWEST_ROWS = 16
-"""Fewer take other matrix kernels on a CPU, whose sums run in another order."""
-
+BLOCK_TOKENS = 512
 STEP_COLUMNS = 64  # a step sees a multiple of so many columns, whose kernels agree to the bit
 
 
@@ -35,8 +34,9 @@ class Pack:
             positions += [piece.position + offset for offset in offsets]
         is_latent = torch.tensor(kinds)
         plain, latent = (~is_latent).nonzero()[:, 0], is_latent.nonzero()[:, 0]
-        self.split = max(len(plain), FEWEST_ROWS)
-        self.num_rows = self.split + (max(len(latent), FEWEST_ROWS) if len(latent) else 0)
+        dtype = pieces[0].cache.dtype
+        self.split = padded(len(plain), device, dtype)
+        self.num_rows = self.split + padded(len(latent), device, dtype)
         rows = torch.empty(len(kinds), dtype=torch.long)
         rows[plain], rows[latent] = torch.arange(len(plain)), torch.arange(len(latent)) + self.split
         spread = torch.zeros(self.num_rows, dtype=torch.long)
@@ -44,19 +44,21 @@ class Pack:
         self.rows = rows.to(device)  # of each token
         self.positions = spread.to(device)  # of each row
         self.latents = latent.to(device)  # the tokens that are latents
-        self._masks = [_causal(piece, device) if piece.is_text else None for piece in pieces]
+        self._blocks = [_blocks(piece, device) for piece in pieces]
 
     def __call__(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """See `Attend`: pieces are taken in order, so that two may use the same columns one after the other."""
         q, k, v = q[self.rows], k[self.rows], v[self.rows]  # as tokens
         seen = []
         start = 0
-        for piece, mask in zip(self.pieces, self._masks, strict=True):
+        for piece, blocks in zip(self.pieces, self._blocks, strict=True):
             tokens = slice(start, start + piece.num_tokens)
             columns = slice(piece.first, piece.first + piece.num_tokens)
             keys, values = piece.cache.keys[layer][piece.slot], piece.cache.values[layer][piece.slot]
             keys[:, columns], values[:, columns] = k[tokens].transpose(0, 1), v[tokens].transpose(0, 1)
-            seen.append(_attention(q[tokens], keys[:, : piece.end], values[:, : piece.end], mask))
+            for block in blocks:
+                queries = q[start + block.begin : start + block.stop]
+                seen.append(_attention(queries, keys[:, : block.end], values[:, : block.end], block.mask))
             start += piece.num_tokens
         out = q.new_zeros(self.num_rows, *q.shape[1:])
         out[self.rows] = torch.cat(seen)
@@ -72,7 +74,7 @@ class Step:
 
     def __init__(self, cache: Cache, columns: Tensor, positions: Tensor, num_columns: int) -> None:
         num_slots = len(columns)
-        self.num_rows = self.split = max(num_slots, FEWEST_ROWS)
+        self.num_rows = self.split = padded(num_slots, columns.device, cache.dtype)
         self.positions = torch.nn.functional.pad(positions, (0, self.num_rows - num_slots))
         self._cache = cache
         self._columns = columns
@@ -96,12 +98,27 @@ class Step:
         return out
 
 
-def _causal(piece: Piece, device: torch.device) -> Tensor:
-    """What each token of a text sees (T, columns)."""
-    columns = torch.arange(piece.end, device=device)
-    own = torch.arange(piece.first, piece.first + piece.num_tokens, device=device)
-    begin, end = piece.hidden
-    return (columns <= own[:, None]) & ((columns < begin) | (columns >= end))
+class _Block(NamedTuple):
+    begin: int  # tokens of a piece, from here to before `stop`
+    stop: int
+    end: int  # they see the columns before this one
+    mask: Tensor | None  # (T, columns)
+
+
+def _blocks(piece: Piece, device: torch.device) -> list[_Block]:
+    """A picture in one block; a text in several, for its masks grow with the square of the tokens."""
+    if not piece.is_text:
+        return [_Block(0, piece.num_tokens, piece.end, None)]
+    starts = range(0, piece.num_tokens, BLOCK_TOKENS)
+    return [_causal(piece, start, min(start + BLOCK_TOKENS, piece.num_tokens), device) for start in starts]
+
+
+def _causal(piece: Piece, begin: int, stop: int, device: torch.device) -> _Block:
+    end = piece.first + stop
+    columns = torch.arange(end, device=device)
+    own = torch.arange(piece.first + begin, end, device=device)
+    hidden_from, hidden_to = piece.hidden
+    return _Block(begin, stop, end, (columns <= own[:, None]) & ((columns < hidden_from) | (columns >= hidden_to)))
 
 
 def _attention(q: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:

@@ -6,11 +6,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, pad, scaled_dot_product_attention, silu
 
-from tamis.bagel.config import AutoencoderShape
+from tamis.bagel.config import NUM_GROUPS, AutoencoderShape
 
 SCALE = 0.3611
 SHIFT = 0.1159
-_GROUPS = 32
 _EPS = 1e-6
 
 
@@ -174,4 +173,4 @@ class _Upsample(nn.Module):
 
 
 def _norm(width: int) -> nn.GroupNorm:
-    return nn.GroupNorm(_GROUPS, width, eps=_EPS)
+    return nn.GroupNorm(NUM_GROUPS, width, eps=_EPS)

@@ -9,6 +9,9 @@ once. Keys know their positions, so their order in memory means nothing; the roo
 
 Both views end where something ends, so each is one stretch of memory, without a copy and without a mask; and the finished
 picture, read as clean latents, has exactly as many tokens as its noise had, and moves into the room for good.
+
+What is copied: the beginning that two contexts of a row share, once, when its first picture is called for, in place of reading
+it again; and everything when a cache grows, by a half of what it has.
 """
 
 from __future__ import annotations
@@ -27,6 +30,7 @@ class Cache:
 
     def __init__(self, shape: LanguageShape, num_slots: int, device: torch.device, dtype: torch.dtype) -> None:
         self._size = (num_slots, shape.num_kv_heads, shape.head_dim)
+        self.dtype = dtype
         empty = torch.zeros(num_slots, shape.num_kv_heads, 0, shape.head_dim, device=device, dtype=dtype)
         self.keys = [empty] * shape.num_layers  # (slots, KV heads, columns, D)
         self.values = [empty] * shape.num_layers
@@ -34,7 +38,7 @@ class Cache:
     @property
     def num_columns(self) -> int:
         """Tokens a slot can hold now."""
-        return self.keys[0].shape[2]
+        return self.values[-1].shape[2]  # the last that grows
 
     def reserve(self, num_columns: int) -> None:
         """Make room for so many columns a slot."""
@@ -45,9 +49,11 @@ class Cache:
         wanted += -wanted % COLUMNS
         for tensors in (self.keys, self.values):
             for layer, old in enumerate(tensors):
+                if old.shape[2] >= wanted:  # memory ran out half-way, once
+                    continue
                 num_slots, num_heads, head_dim = self._size
                 new = old.new_zeros(num_slots, num_heads, wanted, head_dim)
-                new[:, :, :have] = old
+                new[:, :, : old.shape[2]] = old
                 tensors[layer] = new
 
     def begin_as(self, slot: int, other: Cache, other_slot: int, num_columns: int) -> None:

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import isqrt
 from pathlib import Path
-from typing import Any
 
+from tamis.bagel.fields import ADVICE, LANGUAGE_FILE, VISION_FILE, WHOLE_FILE, Fields
 from tamis.errors import EngineError
 
 TensorShapes = Mapping[str, tuple[int, ...]]
 """Names and shapes of the tensors of a file or of several."""
 
-_ADVICE = "Check that the whole release is there"
+AUTOENCODER_FILE = "ae.safetensors"
+NUM_GROUPS = 32
+"""In which the autoencoder's norms take the channels of every level."""
+
 _SIDES = {"latent_sides": "vae_transform", "vision_sides": "vit_transform"}
 """Where `config.json` may say in which sizes the model knows pictures; releases of full size say it nowhere."""
+_LATENT_TABLE, _VISION_TABLE = "latent_pos_embed.pos_embed", "vit_pos_embed.pos_embed"
+_WORDS_TABLE = "language_model.model.embed_tokens.weight"
+_LAYERS, _TOWER = "language_model.model.layers.", "vit_model.vision_model."
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,72 +99,35 @@ class ModelShape:
 def read_shape(folder: Path, tensors: TensorShapes, autoencoder: TensorShapes) -> ModelShape:
     """The shape of the model in `folder`, whose weights have the shapes `tensors`.
 
+    What is not as large as its tensors is found here, before modules are made that may be of any size.
+
     Raises:
         EngineError: A file or a field is missing, is not what it should be, or says of the model what it cannot be.
     """
-    whole = Fields.of(folder / "config.json")
+    whole = Fields.of(folder / WHOLE_FILE)
     if whole.row.get("interpolate_pos"):
         raise EngineError(
             f"{whole.path}: interpolate_pos: models that interpolate positions are not known", "Use another release"
         )
-    return ModelShape(
-        language=_language(Fields.of(folder / "llm_config.json")),
-        vision=_vision(Fields.of(folder / "vit_config.json")),
+    shape = ModelShape(
+        language=_language(Fields.of(folder / LANGUAGE_FILE), tensors),
+        vision=_vision(Fields.of(folder / VISION_FILE), tensors),
         autoencoder=_autoencoder(autoencoder),
         latent_patch=whole.number("latent_patch_size"),
-        latent_side=_side(tensors, "latent_pos_embed.pos_embed"),  # not config.json's max_latent_size, which may be wrong
-        vision_side=_side(tensors, "vit_pos_embed.pos_embed"),
+        latent_side=_side(tensors, _LATENT_TABLE),  # not config.json's max_latent_size, which may be wrong
+        vision_side=_side(tensors, _VISION_TABLE),
         **{field: whole.sides(name) for field, name in _SIDES.items() if name in whole.row},
     )
+    _agree(whole, "latent_patch_size", shape.latent_width, tensors, "vae2llm.weight", 1)
+    _check_places(whole, _SIDES["latent_sides"], shape.latent_sides, shape.latent_stride, shape.latent_side, _LATENT_TABLE)
+    _check_places(whole, _SIDES["vision_sides"], shape.vision_sides, shape.vision.patch, shape.vision_side, _VISION_TABLE)
+    if shape.vision.num_places < shape.vision_side**2:
+        message = f"the tensor {_VISION_TABLE} has {shape.vision_side**2} places, the vision tower's own table fewer"
+        raise EngineError(f"{message}: {shape.vision.num_places}", ADVICE)
+    return shape
 
 
-@dataclass(frozen=True, slots=True)
-class Fields:
-    """The fields of a JSON file."""
-
-    path: Path
-    row: Mapping[str, Any]
-
-    @staticmethod
-    def of(path: Path) -> Fields:
-        """Read a file that holds one object."""
-        try:
-            row = json.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise EngineError(f"no {path.name} in the model folder {path.parent}", _ADVICE) from None
-        except (OSError, ValueError) as error:
-            raise EngineError(f"cannot read {path}: {error}", _ADVICE) from None
-        if not isinstance(row, dict):
-            raise EngineError(f"{path}: no JSON object", _ADVICE)
-        return Fields(path, row)
-
-    def number(self, name: str) -> int:
-        """A whole number above zero."""
-        value = self.row.get(name)
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise EngineError(f"{self.path}: {name}: {_told(value)} is no whole number above 0", _ADVICE)
-        return value
-
-    def real(self, name: str) -> float:
-        """A number above zero."""
-        value = self.row.get(name)
-        if not isinstance(value, int | float) or isinstance(value, bool) or not value > 0:
-            raise EngineError(f"{self.path}: {name}: {_told(value)} is no number above 0", _ADVICE)
-        return float(value)
-
-    def sides(self, name: str) -> tuple[int, int]:
-        """Two whole numbers above zero."""
-        value = self.row.get(name)
-        if isinstance(value, list) and len(value) == 2 and all(type(side) is int and side > 0 for side in value):
-            return value[0], value[1]
-        raise EngineError(f"{self.path}: {name}: {_told(value)} is no pair of whole numbers above 0", _ADVICE)
-
-
-def _told(value: object) -> str:
-    return "nothing" if value is None else repr(value)[:40]
-
-
-def _language(fields: Fields) -> LanguageShape:
+def _language(fields: Fields, tensors: TensorShapes) -> LanguageShape:
     shape = LanguageShape(
         hidden=fields.number("hidden_size"),
         intermediate=fields.number("intermediate_size"),
@@ -171,14 +139,18 @@ def _language(fields: Fields) -> LanguageShape:
         norm_eps=fields.real("rms_norm_eps"),
         context=fields.number("max_position_embeddings"),
     )
+    _agree(fields, "hidden_size", shape.hidden, tensors, _WORDS_TABLE, 1)
+    _agree(fields, "vocab_size", shape.vocab_size, tensors, _WORDS_TABLE, 0)
+    _agree(fields, "intermediate_size", shape.intermediate, tensors, f"{_LAYERS}0.mlp.gate_proj.weight", 0)
+    _check_layers(fields, shape.num_layers, tensors, _LAYERS)
     if shape.hidden % shape.num_heads or shape.num_heads % shape.num_kv_heads or shape.head_dim % 2:
         heads = f"{shape.num_heads} heads, {shape.num_kv_heads} of keys, on a width of {shape.hidden}"
-        raise EngineError(f"{fields.path}: heads that do not go into each other: {heads}", _ADVICE)
+        raise EngineError(f"{fields.path}: heads that do not go into each other: {heads}", ADVICE)
     return shape
 
 
-def _vision(fields: Fields) -> VisionShape:
-    return VisionShape(
+def _vision(fields: Fields, tensors: TensorShapes) -> VisionShape:
+    shape = VisionShape(
         hidden=fields.number("hidden_size"),
         intermediate=fields.number("intermediate_size"),
         num_layers=fields.number("num_hidden_layers") - 1,  # the last layer of the JSON is not part of the model
@@ -187,28 +159,80 @@ def _vision(fields: Fields) -> VisionShape:
         num_places=(fields.number("image_size") // fields.number("patch_size")) ** 2,
         norm_eps=fields.real("layer_norm_eps"),
     )
+    table = f"{_TOWER}embeddings.position_embedding.weight"
+    _agree(fields, "hidden_size", shape.hidden, tensors, table, 1)
+    _agree(fields, "patch_size", 3 * shape.patch**2, tensors, f"{_TOWER}embeddings.patch_embedding.weight", 1)
+    _agree(fields, "image_size", shape.num_places, tensors, table, 0)
+    _check_layers(fields, shape.num_layers, tensors, f"{_TOWER}encoder.layers.")
+    _agree(fields, "intermediate_size", shape.intermediate, tensors, f"{_TOWER}encoder.layers.0.mlp.fc1.weight", 0)
+    if shape.hidden % shape.num_heads:
+        heads = f"{shape.num_heads} heads on a width of {shape.hidden}"
+        raise EngineError(f"{fields.path}: heads that do not go into each other: {heads}", ADVICE)
+    return shape
 
 
 def _autoencoder(tensors: TensorShapes) -> AutoencoderShape:
-    widths: list[int] = []
-    while (name := f"encoder.down.{len(widths)}.block.0.conv2.weight") in tensors:
-        widths.append(tensors[name][0])
-    num_blocks = 0
-    while f"encoder.down.0.block.{num_blocks}.conv2.weight" in tensors:
-        num_blocks += 1
-    first, last = _shape_of(tensors, "encoder.conv_in.weight"), _shape_of(tensors, "decoder.conv_in.weight")
-    return AutoencoderShape(first[0], tuple(widths), num_blocks, last[1])
+    num_levels, num_mirrored = _num_parts(tensors, "encoder.down."), _num_parts(tensors, "decoder.up.")
+    widths = tuple(_num_channels(tensors, f"encoder.down.{level}.block.0.conv2.weight") for level in range(num_levels or 1))
+    if num_levels != num_mirrored:
+        message = f"{AUTOENCODER_FILE}: {num_levels} levels at encoder.down.*, and {num_mirrored} at decoder.up.*"
+        raise EngineError(message, ADVICE)
+    return AutoencoderShape(
+        channels=_num_channels(tensors, "encoder.conv_in.weight"),
+        widths=widths,
+        num_blocks=_num_parts(tensors, "encoder.down.0.block."),
+        latent_channels=_sizes(tensors, "decoder.conv_in.weight", 4, AUTOENCODER_FILE)[1],
+    )
+
+
+def _num_parts(tensors: TensorShapes, prefix: str) -> int:
+    """How many different parts of a list of modules have tensors."""
+    return len({name.removeprefix(prefix).partition(".")[0] for name in tensors if name.startswith(prefix)})
+
+
+def _num_channels(tensors: TensorShapes, name: str) -> int:
+    sizes = _sizes(tensors, name, 4, AUTOENCODER_FILE)
+    if sizes[0] % NUM_GROUPS:
+        message = f"{AUTOENCODER_FILE}: {name} is {list(sizes)}, whose channels are no multiple of {NUM_GROUPS}"
+        raise EngineError(message, "Use the release's own autoencoder")
+    return sizes[0]
+
+
+def _agree(fields: Fields, name: str, wanted: int, tensors: TensorShapes, tensor: str, axis: int) -> None:
+    """Refuse a field that asks for another size than its tensor has."""
+    if (sizes := _sizes(tensors, tensor, 2))[axis] != wanted:
+        raise fields.refusal(name, f"not what the weights have: {tensor} is {list(sizes)}")
+
+
+def _check_layers(fields: Fields, num_layers: int, tensors: TensorShapes, prefix: str) -> None:
+    if (found := _num_parts(tensors, prefix)) != num_layers:
+        raise fields.refusal("num_hidden_layers", f"not what the weights have: {found} at {prefix}*, and not {num_layers}")
+
+
+def _check_places(whole: Fields, name: str, sides: tuple[int, int], stride: int, num_places: int, table: str) -> None:
+    """Refuse pictures that would be larger than the table of positions: sides are rounded to multiples of `stride`."""
+    if 2 * sides[0] < stride * (2 * num_places + 1):
+        return
+    told = "is not given, and then it is" if name not in whole.row else "is"
+    message = (
+        f"{whole.path}: {name} {told} {list(sides)}, and the tensor {table} has places for {num_places * stride} pixels a side"
+    )
+    raise EngineError(message, f"Write {name} into {WHOLE_FILE} as the model was trained: [longest, shortest]")
 
 
 def _side(tensors: TensorShapes, name: str) -> int:
-    rows = _shape_of(tensors, name)[0]
+    rows = _sizes(tensors, name, 2)[0]
     side = isqrt(rows)
     if side * side != rows:
-        raise EngineError(f"the tensor {name} has {rows} rows, which is no square", _ADVICE)
+        raise EngineError(f"the tensor {name} has {rows} rows, which is no square", ADVICE)
     return side
 
 
-def _shape_of(tensors: TensorShapes, name: str) -> tuple[int, ...]:
-    if len(tensors.get(name, ())) < 2:
-        raise EngineError(f"the model lacks the tensor {name}", _ADVICE)
-    return tensors[name]
+def _sizes(tensors: TensorShapes, name: str, num: int, owner: str = "the model") -> tuple[int, ...]:
+    """The sizes of a tensor of so many axes."""
+    sizes = tensors.get(name)
+    if sizes is None:
+        raise EngineError(f"{owner} lacks the tensor {name}", f"{ADVICE}, in the names of the published one")
+    if len(sizes) != num or not all(sizes):
+        raise EngineError(f"the tensor {name} of {owner} is {list(sizes)}, and not {num} sizes above 0", ADVICE)
+    return sizes

@@ -92,7 +92,7 @@ class Velocities:
         self._pack = Pack(pieces, model.device)
         width = model.shape.language.hidden
         self._tokens = torch.cat(
-            [model.marked(torch.zeros(p.num_tokens - MARKS, width).to(model.device, model.dtype)) for p in pieces]
+            [model.marked(torch.zeros(p.num_tokens - MARKS, width, device=model.device, dtype=model.dtype)) for p in pieces]
         )
 
     def __call__(self, x: Tensor, time: Tensor) -> list[Tensor]:

@@ -97,7 +97,7 @@ class Model:
         """
         folder = Path(folder).expanduser()
         self.device = find_device(device)
-        self.dtype = _dtype(("float32" if self.device.type == "cpu" else "bfloat16") if dtype == "auto" else dtype)
+        self.dtype = find_dtype(("float32" if self.device.type == "cpu" else "bfloat16") if dtype == "auto" else dtype)
         files, autoencoder_files = find_weights(folder, weights), find_autoencoder(folder)
         self.shape = read_shape(folder, files.shapes, autoencoder_files.shapes)
         self.words = Words(folder)
@@ -106,7 +106,7 @@ class Model:
         with torch.device("meta"):
             self.weights = Weights(self.shape)
             self.autoencoder = Autoencoder(self.shape.autoencoder)
-        numbers = _dtype(autoencoder_dtype)
+        numbers = find_dtype(autoencoder_dtype)
         layers = self.weights.language_model.model.layers
         kept = len(layers)
         if max_bytes is not None:
@@ -199,7 +199,12 @@ class Model:
         return to_picture(to_pixels(self.image(latents, size)))
 
 
-def _dtype(name: str) -> torch.dtype:
+def find_dtype(name: str) -> torch.dtype:
+    """Numbers by their name.
+
+    Raises:
+        UsageError: There are none of that name.
+    """
     if name not in DTYPES:
         raise UsageError(f"dtype: no such type: {name}", f"Use auto or one of: {', '.join(DTYPES)}")
     return DTYPES[name]

@@ -7,6 +7,7 @@ import importlib.util
 import torch
 from torch import nn
 
+from tamis.bagel.weights import one_line_of_memory
 from tamis.errors import EngineError, MissingExtra
 
 _GIGABYTE = 1e9
@@ -37,14 +38,16 @@ def offload(whole: nn.Module, layers: nn.ModuleList, first: int, device: torch.d
 
     Raises:
         MissingExtra: The package that brings the layers over is not installed.
+        EngineError: The device has less memory than it was allowed to use.
     """
     if importlib.util.find_spec("accelerate") is None:
         raise MissingExtra("a model that is larger than its memory limit", "bagel")
     from accelerate import cpu_offload
 
     staying = {id(parameter) for layer in layers[first:] for parameter in layer.parameters()}
-    for parameter in whole.parameters():
-        if id(parameter) not in staying:
-            parameter.data = parameter.data.to(device)
-    for layer in layers[first:]:
-        cpu_offload(layer, device)
+    with one_line_of_memory(device):
+        for parameter in whole.parameters():
+            if id(parameter) not in staying:
+                parameter.data = parameter.data.to(device)
+        for layer in layers[first:]:
+            cpu_offload(layer, device)

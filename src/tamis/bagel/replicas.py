@@ -7,17 +7,18 @@ is of its seed alone, and so the same wherever it is solved.
 from __future__ import annotations
 
 import multiprocessing
-import os
-import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from tamis.bagel import checkpoint_bytes, open_model
+from tamis.bagel import open_model, read_checkpoint
 from tamis.bagel.settings import Interleaving, Puzzle, Solution
-from tamis.errors import EngineError, TamisError
+from tamis.bagel.worker import BEGIN, DONE, NEXT, work
+from tamis.errors import EngineError
 
 if TYPE_CHECKING:
     from multiprocessing.context import SpawnProcess
@@ -57,8 +58,8 @@ class Solver(Protocol):
         """The numbers in which it computes, and where."""
         ...
 
-    def solve(self, puzzles: Iterable[Puzzle]) -> Iterator[Solution]:
-        """Solutions as they finish; the puzzles are read lazily. Errors as of `loop.interleave`."""
+    def solve(self, puzzles: Iterable[Puzzle], drawn: Callable[[int], None] | None = None) -> Iterator[Solution]:
+        """Solutions as they finish; the puzzles are read lazily. Arguments and errors as of `loop.interleave`."""
         ...
 
     def close(self) -> None:
@@ -74,7 +75,7 @@ def open_solver(openings: Sequence[Opening], settings: Interleaving) -> Solver:
     """
     if len(openings) == 1:
         return Here(openings[0], settings)
-    checkpoint_bytes(openings[0].folder, openings[0].weights)  # what is not whole is found before processes are started
+    read_checkpoint(openings[0].folder, openings[0].weights)  # what is not whole is found before processes are started
     return Replicas(openings, settings)
 
 
@@ -83,9 +84,9 @@ class Here:
 
     def __init__(self, opening: Opening, settings: Interleaving) -> None:
         model = opening.open()
-        from tamis.bagel.loop import check
+        from tamis.bagel.checkpoint import check_settings
 
-        check(model, settings)
+        check_settings(settings, model.shape, model.latent_rule)
         self._model: Model | None = model
         self._settings = settings
 
@@ -94,12 +95,12 @@ class Here:
         assert self._model is not None
         return _described(self._model)
 
-    def solve(self, puzzles: Iterable[Puzzle]) -> Iterator[Solution]:
+    def solve(self, puzzles: Iterable[Puzzle], drawn: Callable[[int], None] | None = None) -> Iterator[Solution]:
         """See `Solver`."""
         from tamis.bagel.loop import interleave
 
         assert self._model is not None
-        return interleave(self._model, puzzles, self._settings)
+        return interleave(self._model, puzzles, self._settings, drawn=drawn)
 
     def close(self) -> None:
         """See `Solver`."""
@@ -122,7 +123,8 @@ class Replicas:
         try:
             for opening in openings:
                 mine, theirs = context.Pipe()
-                process = context.Process(target=_work, args=(theirs, opening, settings, len(openings)), daemon=True)
+                arguments = theirs, partial(Here, opening, settings), len(openings)
+                process = context.Process(target=work, args=arguments, daemon=True)
                 process.start()
                 theirs.close()
                 self._processes.append(process)
@@ -137,21 +139,38 @@ class Replicas:
         """See `Solver`."""
         return self._described
 
-    def solve(self, puzzles: Iterable[Puzzle]) -> Iterator[Solution]:
-        """See `Solver`."""
-        left = iter(puzzles)
-        for line in self._lines:
-            line.send(_BEGIN)
-        busy = list(self._lines)
+    def solve(self, puzzles: Iterable[Puzzle], drawn: Callable[[int], None] | None = None) -> Iterator[Solution]:
+        """See `Solver`. After an error nothing more is begun, and it is raised when what has been is there."""
+        left, busy = iter(puzzles), list(self._lines)
+        errors: list[Exception] = []
+
+        def next_puzzle() -> Puzzle | None:
+            try:
+                return None if errors else next(left, None)
+            except Exception as error:  # noqa: BLE001 - whatever it is, it waits for the others
+                errors.append(error)
+                return None
+
+        for line in busy:
+            _tell(line, BEGIN)
         while busy:
             for line in [each for each in wait(busy) if isinstance(each, Connection)]:
-                said = self._receive(line)
+                try:
+                    said = self._receive(line)
+                except Exception as error:  # noqa: BLE001 - as above
+                    errors.append(error)
+                    said = DONE
                 if isinstance(said, Solution):
                     yield said
-                elif said == _NEXT:
-                    line.send(next(left, None))
+                elif isinstance(said, int):
+                    if drawn:
+                        drawn(said)
+                elif said == NEXT:
+                    _tell(line, next_puzzle())
                 else:
                     busy.remove(line)
+        if errors:
+            raise errors[0]
 
     def _receive(self, line: Connection) -> Any:
         """What a process says; its error is raised here."""
@@ -178,48 +197,9 @@ class Replicas:
             line.close()
 
 
-# --- in a process of its own -----------------------------------------------------------------------------------------
-
-_BEGIN, _NEXT, _DONE = "begin", "next", "done"
-
-
-def _work(line: Connection, opening: Opening, settings: Interleaving, num_replicas: int) -> None:
-    """Open the model, then solve what is asked until the other end goes away."""
-    import signal
-
-    import torch
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; whoever started us ends us
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    torch.set_num_threads(max(1, torch.get_num_threads() // num_replicas))
-    try:
-        solver = Here(opening, settings)
-        line.send(solver.describe())
-        while line.recv() == _BEGIN:
-            for solution in solver.solve(_puzzles(line)):
-                line.send(solution)
-            line.send(_DONE)
-    except (EOFError, BrokenPipeError):
-        return
-    except Exception as error:  # noqa: BLE001 - whatever it is, the other end says it
-        line.send(error if isinstance(error, TamisError) else EngineError(f"{type(error).__name__}: {error}"))
-
-
-def _puzzles(line: Connection) -> Iterator[Puzzle]:
-    while True:
-        line.send(_NEXT)
-        puzzle = line.recv()
-        if puzzle is None:
-            return
-        yield puzzle
-
-
-def _end_with_parent() -> None:
-    """A parent that was killed can end nobody: its orphans would keep their GPUs to the end of the picture."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    wait([parent.sentinel])
-    os._exit(1)
+def _tell(line: Connection, what: object) -> None:
+    with suppress(OSError):  # who has gone is found when it is listened to
+        line.send(what)
 
 
 def _described(model: Model) -> Mapping[str, Any]:

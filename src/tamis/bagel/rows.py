@@ -5,7 +5,7 @@
     words   the texts alone, against which the guidance by pictures measures
 
 `full` and `words` are made when the first picture is called for, and begin as what they share with `seen`. From then on each
-grows by what is new; nothing is read twice.
+grows by what is new, and no context is ever read again from its beginning.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from tamis.bagel.flow import Canvas
 from tamis.bagel.model import MARKS, Model
 from tamis.bagel.settings import Interleaving, Puzzle, Thought
 from tamis.engines.pictures import open_picture
-from tamis.engines.token_stats import statistics
+from tamis.engines.token_stats import STATE, statistics
 from tamis.errors import InputError
 from tamis.records import TokenStats
 
@@ -51,6 +51,7 @@ class Row:
     states: list[NDArray[np.float32]] = field(default_factory=list)
     parts: list[Thought | Image.Image] = field(default_factory=list)
     num_drawn: int = 0
+    is_answering: bool = False  # the model's own sign has been read: this text is the last
     is_closed: bool = False  # the text is done and its end has been read: a picture is owed
     started: float = field(default_factory=time.perf_counter)
 
@@ -64,7 +65,7 @@ class Row:
     def end_text(self, model: Model) -> str:
         """Take the text that was written to the parts."""
         text, starts = model.words.detokenizer.text_and_starts(self.ids)
-        states = np.stack(self.states) if self.states else np.empty((0, 27), dtype=np.float32)
+        states = np.stack(self.states) if self.states else np.empty((0, STATE), dtype=np.float32)
         stats = TokenStats(statistics(states), np.array(self.ids, dtype=np.int32), starts, model.shape.language.vocab_size)
         self.parts.append(Thought(text, stats))
         return text

@@ -5,9 +5,10 @@ The defaults are those under which Zebra-CoT's model is published.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 from tamis.errors import UsageError
 from tamis.records import Failure, TokenStats
@@ -61,8 +62,8 @@ class Interleaving:
     batch_size: int = 8  # rows that advance together
     pack_tokens: int = 32_768  # latent tokens that are moved together at most, over all branches of guidance
 
-    def check(self) -> None:
-        """Refuse what cannot be.
+    def check(self, names: Mapping[str, str] | None = None) -> None:
+        """Refuse what cannot be; `names` are those under which a user knows the settings.
 
         Raises:
             UsageError: With the setting and its value.
@@ -80,10 +81,12 @@ class Interleaving:
             ("renorm_min", self.guidance.renorm_min, 0 <= self.guidance.renorm_min <= 1, "between 0 and 1"),
             ("batch_size", self.batch_size, self.batch_size >= 1, "1 or more"),
             ("pack_tokens", self.pack_tokens, self.pack_tokens >= 1, "1 or more"),
+            ("stop_rule", self.stop_rule, self.stop_rule in get_args(StopRule), f"one of {get_args(StopRule)}"),
+            ("renorm", self.guidance.renorm, self.guidance.renorm in get_args(Renorm), f"one of {get_args(Renorm)}"),
             ("size", self.size, self.size is None or min(self.size) >= 1, "a width and a height"),
         ):
             if not is_right:
-                raise UsageError(f"{name}: {value} cannot be", f"Use {wanted}")
+                raise UsageError(f"{(names or {}).get(name, name)}: {value} cannot be", f"Use {wanted}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +96,10 @@ class Puzzle:
     id: str
     items: tuple[str | Path | Image, ...]  # the file of a picture is opened when the row's turn comes
     seed: int
+
+    def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise UsageError(f"seed: {self.seed} cannot be", "Use 0 or more")
 
 
 @dataclass(frozen=True, slots=True)

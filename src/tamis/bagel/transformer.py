@@ -8,6 +8,7 @@ What attends to what is not decided here: `Attend` is given queries, keys and va
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 import torch
@@ -97,17 +98,22 @@ class _Attention(nn.Module):
         super().__init__()
         self.head_dim = shape.head_dim
         width, kv_width = shape.hidden, shape.num_kv_heads * shape.head_dim
-        for kind in ("", "_moe_gen"):
-            self.add_module(f"q_proj{kind}", nn.Linear(width, width))
-            self.add_module(f"k_proj{kind}", nn.Linear(width, kv_width))
-            self.add_module(f"v_proj{kind}", nn.Linear(width, kv_width))
-            self.add_module(f"o_proj{kind}", nn.Linear(width, width, bias=False))
-            self.add_module(f"q_norm{kind}", Norm(shape.head_dim, shape.norm_eps))
-            self.add_module(f"k_norm{kind}", Norm(shape.head_dim, shape.norm_eps))
+        self._both: dict[str, tuple[nn.Module, nn.Module]] = {}  # name -> plain, latent
+        self._add("q_proj", lambda: nn.Linear(width, width))
+        self._add("k_proj", lambda: nn.Linear(width, kv_width))
+        self._add("v_proj", lambda: nn.Linear(width, kv_width))
+        self._add("o_proj", lambda: nn.Linear(width, width, bias=False))
+        self._add("q_norm", lambda: Norm(shape.head_dim, shape.norm_eps))
+        self._add("k_norm", lambda: Norm(shape.head_dim, shape.norm_eps))
+
+    def _add(self, name: str, make: Callable[[], nn.Module]) -> None:
+        self._both[name] = make(), make()
+        for kind, module in zip(("", "_moe_gen"), self._both[name], strict=True):
+            self.add_module(name + kind, module)
 
     def forward(self, index: int, x: Tensor, turn: tuple[Tensor, Tensor], attend: Attend) -> Tensor:
         def both(name: str, x: Tensor) -> Tensor:
-            return routed(x, attend.split, self.get_submodule(name), self.get_submodule(f"{name}_moe_gen"))
+            return routed(x, attend.split, *self._both[name])
 
         q, k, v = (both(name, x).unflatten(-1, (-1, self.head_dim)) for name in ("q_proj", "k_proj", "v_proj"))  # (M, H, D)
         q, k = rotate(both("q_norm", q), turn), rotate(both("k_norm", k), turn)

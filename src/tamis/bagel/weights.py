@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,16 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
-from tamis.bagel.config import TensorShapes
+from tamis.bagel.config import AUTOENCODER_FILE, TensorShapes
+from tamis.engines.device import is_out_of_memory
+from tamis.engines.folders import shards
 from tamis.errors import EngineError
 
-AUTOENCODER_FILE = "ae.safetensors"
 WEIGHTS_FILES = ("ema.safetensors", "model.safetensors", "model_bf16.safetensors")
-"""What releases call their one file, in the order in which they are looked for; failing these, all other *.safetensors."""
+"""What releases call their one file, in the order in which they are looked for; failing these, the files that an index names,
+failing that all other *.safetensors."""
 
+_NUMBERS = ("F64", "F32", "F16", "BF16")
 _SHOWN = 4
 _GIGABYTE = 1e9
 
@@ -54,6 +58,9 @@ def find_weights(folder: Path, name: str = "") -> TensorFiles:
     for known in WEIGHTS_FILES:
         if folder / known in there:
             return read_headers([folder / known])
+    if indexes := sorted(folder.glob("*.safetensors.index.json")):
+        named = {path for index in indexes for path in shards(index)}
+        return read_headers(sorted(path for path in named if path.name != AUTOENCODER_FILE))
     if not there:
         names = ", ".join(WEIGHTS_FILES)
         raise EngineError(f"no weights in the model folder {folder} (looked for {names} and shards)", "Fetch the release whole")
@@ -75,7 +82,7 @@ def read_headers(paths: Iterable[Path]) -> TensorFiles:
     """Names and shapes of all tensors of these files, of which only the headers are read.
 
     Raises:
-        EngineError: A file is damaged or cannot be read, or two files hold the same tensor.
+        EngineError: A file is damaged or cannot be read, or two files hold the same tensor, or one is in integers or quantised.
     """
     shapes: dict[str, tuple[int, ...]] = {}
     places: dict[str, Path] = {}
@@ -84,7 +91,11 @@ def read_headers(paths: Iterable[Path]) -> TensorFiles:
             for name in file.keys():  # noqa: SIM118 - no dict
                 if name in places:
                     raise EngineError(f"the tensor {name} lies in two files: {places[name]} and {path}", "Name one file")
-                shapes[name], places[name] = tuple(file.get_slice(name).get_shape()), path
+                tensor = file.get_slice(name)
+                if tensor.get_dtype() not in _NUMBERS:
+                    message = f"{path}: the tensor {name} is in numbers that cannot be used here: {tensor.get_dtype()}"
+                    raise EngineError(message, f"Use weights in one of: {', '.join(_NUMBERS)}")
+                shapes[name], places[name] = tuple(tensor.get_shape()), path
     return TensorFiles(shapes, places)
 
 
@@ -105,10 +116,11 @@ def fill(module: nn.Module, files: TensorFiles, device: torch.device, dtype: tor
     _check(wanted, files)
     _check_memory(sum(parameter.numel() for parameter in module.parameters()), files, device, dtype)
     tensors = {}
-    for path in sorted(set(files.places.values())):
-        with _opened(path, str(device)) as file:
-            for name in file.keys():  # noqa: SIM118 - no dict
-                tensors[name] = file.get_tensor(name).to(dtype)
+    with one_line_of_memory(device):
+        for path in sorted(set(files.places.values())):
+            with _opened(path, str(device)) as file:
+                for name in file.keys():  # noqa: SIM118 - no dict
+                    tensors[name] = file.get_tensor(name).to(dtype)
     module.load_state_dict(tensors, assign=True)
     module.requires_grad_(requires_grad=False)
 
@@ -141,6 +153,23 @@ def _check_memory(count: int, files: TensorFiles, device: torch.device, dtype: t
     if needed > there:
         sizes = f"{needed / _GIGABYTE:.3g} GB as {dtype}, and {device} has {there / _GIGABYTE:.3g} GB".replace("torch.", "")
         raise EngineError(f"the weights {files.named} take {sizes}", "Use bfloat16, another device, or --max-mem-per-gpu")
+
+
+@contextmanager
+def one_line_of_memory(device: torch.device) -> Iterator[None]:
+    """Say in one line that a device had no more memory for weights.
+
+    Raises:
+        EngineError: In the place of what torch raises.
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        free = memory_of(device) / _GIGABYTE
+        message = f"{device} has not enough memory for the weights ({free:.3g} GB are free now)"
+        raise EngineError(message, "Use bfloat16, another device, or a smaller --max-mem-per-gpu") from None
 
 
 def memory_of(device: torch.device) -> int:

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 from tokenizers import Tokenizer
 
+from tamis.bagel.fields import LANGUAGE_FILE, Fields
 from tamis.engines.hf.text import Detokenizer
 from tamis.errors import EngineError
 
@@ -20,7 +21,7 @@ class Words:
         """Read a folder's tokenizer.
 
         Raises:
-            EngineError: It is not there, is damaged, or does not know the marks.
+            EngineError: It is not there, is damaged, does not know the marks, or knows more than the model has words.
         """
         path = folder / _FILE
         if not path.is_file():
@@ -29,6 +30,12 @@ class Words:
             self._tokenizer = Tokenizer.from_file(str(path))
         except Exception as error:  # noqa: BLE001 - tokenizers raises nothing narrower
             raise EngineError(f"cannot read {path}: {error}", "Fetch the file again") from None
+        self._tokenizer.no_truncation()  # a file may ask for either, and both change what is read
+        self._tokenizer.no_padding()
+        num_words = Fields.of(folder / LANGUAGE_FILE).number("vocab_size")
+        if (highest := max(self._tokenizer.get_vocab().values(), default=0)) >= num_words:
+            message = f"{path} has the id {highest}, and the model none from {num_words} on (vocab_size in {LANGUAGE_FILE})"
+            raise EngineError(message, "Use the release's own tokenizer")
         self.text_start = self._mark("<|im_start|>")
         self.text_end = self._mark("<|im_end|>")
         self.picture_start = self._mark("<|vision_start|>")

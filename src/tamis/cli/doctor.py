@@ -8,11 +8,14 @@ import importlib.util
 import os
 import platform
 import sys
+from contextlib import suppress
 
 EXAMPLE = "tamis doctor"
 
 _EXTRAS = {
     "hf": (("torch", "transformers", "safetensors", "peft"), "local models with transformers; the demo"),
+    "bagel": (("torch", "safetensors", "tokenizers", "pillow", "accelerate"), "tamis interleave"),
+    "metrics": (("sacrebleu", "scikit-image"), "tamis interleave-evaluate"),
     "vllm": (("vllm",), "local models with vLLM"),
     "summarise": (("fastokens", "tokenizers", "polars"), "tamis summarise"),
     "serve": (("fastapi", "uvicorn", "prometheus_client"), "tamis serve"),
@@ -32,23 +35,24 @@ def run(options: argparse.Namespace) -> int:
     print(f"tamis     {importlib.metadata.version('tamis')}, Python {platform.python_version()}, {platform.platform()}")
     print(f"machine   {os.cpu_count()} cores, {_memory()}")
     for extra, (packages, purpose) in _EXTRAS.items():
-        missing = [name for name in packages if importlib.util.find_spec(name) is None]
+        versions = {name: _version(name) for name in packages}
+        missing = [name for name, version in versions.items() if not version]
         if missing:
             print(f"{extra:<9} missing: {', '.join(missing)} ({purpose}); run: pip install 'tamis[{extra}]'")
         else:
-            versions = ", ".join(f"{name} {_version(name)}" for name in packages)
-            print(f"{extra:<9} ok: {versions} ({purpose})")
+            there = ", ".join(f"{name} {version}" for name, version in versions.items())
+            print(f"{extra:<9} ok: {there} ({purpose})")
     print(f"device    {_device()}")
     print(f"grading   {_grading()}")
     print(f"embedded  {_embedded()}")
     return 0
 
 
-def _version(package: str) -> str:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:  # vLLM's build for CPUs goes by another name than its package
-        return importlib.metadata.version(f"{package}-cpu")
+def _version(package: str) -> str | None:
+    for name in (package, f"{package}-cpu"):  # vLLM's build for CPUs goes by another name
+        with suppress(importlib.metadata.PackageNotFoundError):
+            return importlib.metadata.version(name)
+    return None
 
 
 def _memory() -> str:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import sys
-from contextlib import redirect_stdout
+from contextlib import redirect_stdout, suppress
 from typing import TYPE_CHECKING
 
 from tamis.cli import interleave_options
 from tamis.cli.progress import ProgressLine
 from tamis.cli.tables import print_bad_rows
-from tamis.errors import EXIT_DONE, EXIT_INCOMPLETE, EXIT_INTERRUPTED, UsageError
+from tamis.errors import EXIT_DONE, EXIT_INCOMPLETE, EXIT_INTERRUPTED, RunFolderError, UsageError
+from tamis.records.traced import SUMMARY_FILE
 
 if TYPE_CHECKING:
     from tamis.sources import BadRow
@@ -18,8 +19,9 @@ if TYPE_CHECKING:
     from tamis.workflows.reasoning import Reasoning
     from tamis.workflows.trace_files import Statistics
 
-EXAMPLE = """tamis interleave --input-jsonl data/test.jsonl --output-dir ./output --checkpoint-dir path/to/checkpoint \\
-    --do-sample --text-temperature 0.3 --num-timesteps 50 --start-idx 0 --end-idx 100 --seed 42"""
+EXAMPLE = """tamis demo --interleave --problems 8
+  tamis interleave --input-jsonl runs/demo-interleave/problems/seed-0/by-steps.jsonl --checkpoint-dir embedded-interleave \\
+    --num-timesteps 10 --cfg-text-scale 2 --cfg-img-scale 1.5 -n 2 --do-sample --text-temperature 0.5"""
 
 add_arguments = interleave_options.add_arguments
 
@@ -36,25 +38,32 @@ def run(options: argparse.Namespace) -> int:
         return _dry_run(config)
     with Session(config) as session:
         print(f"run folder: {session.path}", file=sys.stderr)
-        is_complete = False
         try:
             with _Line(session), redirect_stdout(sys.stderr):
                 session.run()
-            is_complete = True
         except KeyboardInterrupt:
             _say_how_to_go_on("interrupted", session)
+            _conclude(session, is_complete=False)
             raise SystemExit(EXIT_INTERRUPTED) from None
         except Exception:
             _say_how_to_go_on("stopped", session)
+            with suppress(RunFolderError):  # the disk that is full is named already
+                _conclude(session, is_complete=False)
             raise
-        finally:
-            statistics = session.conclude(is_complete=is_complete)
-            for warning in session.warnings:
-                print(f"warning: {warning}", file=sys.stderr)
-            print_bad_rows(session.bad_rows)
+        statistics = _conclude(session, is_complete=True)
         _print(statistics, session)
         failed = session.bad_rows or session.progress.samples_damaged or statistics.failed
         return EXIT_INCOMPLETE if failed else EXIT_DONE
+
+
+def _conclude(session: Session, *, is_complete: bool) -> Statistics:
+    """Write what the run was, and say what was left out."""
+    try:
+        return session.conclude(is_complete=is_complete)
+    finally:
+        for warning in session.warnings:
+            print(f"warning: {warning}", file=sys.stderr)
+        print_bad_rows(session.bad_rows, listed_in=SUMMARY_FILE)
 
 
 def _warn(options: argparse.Namespace, config: Reasoning) -> None:
@@ -74,12 +83,15 @@ def _say_how_to_go_on(what: str, session: Session) -> None:
 
 def _print(statistics: Statistics, session: Session) -> None:
     found = statistics.to_json()
-    print(f"{found['total_samples']} samples: {found['successful']} successful, {found['failed']} failed")
+    print(f"samples: {found['total_samples']} ({found['successful']} successful, {found['failed']} failed)")
     if statistics.num_successful:
         print(f"on average {found['avg_reasoning_steps']:.2f} steps and {found['avg_generated_images']:.2f} pictures")
     if session.num_truncated:
         print(f"{session.num_truncated} are truncated: they have no end of their own (--max-iterations, --max-tokens)")
+    if session.config.n > 1:
+        print(f"each is the best of {session.config.n} candidates by {session.config.method}")
     print(f"results: {session.path}")
+    print(f"compare: tamis interleave-evaluate --results-jsonl {session.path} --report {session.path / 'report.html'}")
 
 
 def _dry_run(config: Reasoning) -> int:

@@ -15,8 +15,10 @@ from tamis.errors import EXIT_DONE, EXIT_INCOMPLETE, UsageError
 if TYPE_CHECKING:
     from tamis.workflows.evaluating_traces import TraceEvaluation
 
-EXAMPLE = """tamis interleave-evaluate --results-jsonl ./output/batch_inference_20250104_120000/results.jsonl
-  tamis interleave-evaluate --results-jsonl ./output/batch_inference_20250104_120000 --report gallery.html"""
+EXAMPLE = """tamis demo --interleave --problems 8
+  tamis interleave-evaluate --results-jsonl runs/demo-interleave/by-steps/batch_inference_* --report gallery.html"""
+
+_SHOWN = 5  # bad rows on the page
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -69,17 +71,28 @@ def run(options: argparse.Namespace) -> int:
     with _Comparing(evaluation):
         evaluation.run(gallery.add if gallery else None)
     found = evaluation.metrics
-    print_bad_rows(evaluation.results.bad_rows)
-    print_bad_rows(evaluation.complaints, "not compared")
+    warnings = _warnings(evaluation)
+    for warning in warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    print_bad_rows(evaluation.results.bad_rows, listed_in=METRICS_FILE)
+    print_bad_rows(evaluation.complaints, "not compared", listed_in=METRICS_FILE)
     if not len(evaluation.results):
         print(f"tamis interleave-evaluate: {results} holds no samples", file=sys.stderr)
     print_metrics(found, evaluation.statistics)
-    print(f"files: {output}, and {STATISTICS_FILE}, metrics.json and sample_scores.jsonl beside it")
+    print(f"files: {output}, and {STATISTICS_FILE}, {METRICS_FILE} and {SCORES_FILE} beside it")
     if gallery:
-        gallery.write(facts_of(found, evaluation.statistics), metric_lines(found), found["bad_rows"][:5])
+        gallery.write(facts_of(found, evaluation.statistics), metric_lines(found), [*warnings, *found["bad_rows"][:_SHOWN]])
         print(f"report: {options.report}")
     is_whole = found["successful"] and not found["failed"] and not found["bad_rows"]
     return EXIT_DONE if is_whole else EXIT_INCOMPLETE
+
+
+def _warnings(evaluation: TraceEvaluation) -> list[str]:
+    """What the numbers do not say of the run."""
+    if evaluation.is_complete is not False:
+        return []
+    of_all = f" of {evaluation.num_rows}" if evaluation.num_rows else ""
+    return [f"the run is not complete: {len(evaluation.results)}{of_all} rows are there, and short ones end first"]
 
 
 class _Comparing(StatusLine):

@@ -19,6 +19,19 @@ PUBLISHED_TEMPERATURE = 0.3
 _UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30}
 _DEFAULT = Interleaving()
 _GUIDANCE = Guidance()
+_FLAGS = {
+    "temperature": "--text-temperature",
+    "max_tokens": "--max-tokens",
+    "max_iterations": "--max-iterations",
+    "num_steps": "--num-timesteps",
+    "shift": "--timestep-shift",
+    "text_scale": "--cfg-text-scale",
+    "image_scale": "--cfg-img-scale",
+    "interval": "--cfg-interval",
+    "renorm_min": "--cfg-renorm-min",
+    "size": "--image-size",
+}
+"""Settings that a user may get wrong, and what they are called here."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -192,7 +205,7 @@ def reasoning(options: argparse.Namespace) -> Reasoning:
 def _settings(options: argparse.Namespace) -> Interleaving:
     prompt = options.system_prompt
     low, high = options.cfg_interval
-    return Interleaving(
+    settings = Interleaving(
         system_prompt=_DEFAULT.system_prompt if prompt is None else read_text("--system-prompt", prompt),
         temperature=_temperature(options),
         max_tokens=options.max_tokens,
@@ -207,6 +220,8 @@ def _settings(options: argparse.Namespace) -> Interleaving:
         problem_latents=options.problem_image_vae,
         batch_size=options.batch_size,
     )
+    settings.check(_FLAGS)
+    return settings
 
 
 def _temperature(options: argparse.Namespace) -> float:

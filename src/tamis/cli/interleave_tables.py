@@ -12,30 +12,15 @@ if TYPE_CHECKING:
     from tamis.workflows.trace_files import Statistics
 
 _MAX_LISTED = 10
-_NAMES = {
-    "answer_accuracy": "answer accuracy",
-    "step_count_accuracy": "step count accuracy",
-    "step_count_difference": "pictures drawn - expected",
-    "bleu": "BLEU (0-100)",
-    "rouge1": "ROUGE-1",
-    "rouge2": "ROUGE-2",
-    "rougeL": "ROUGE-L",
-    "bert_score": "BERTScore",
-    "psnr": "PSNR (dB)",
-    "ssim": "SSIM",
-    "lpips": "LPIPS",
-    "fid": "FID",
-    "kid": "KID",
-}
 
 
 def metric_lines(found: Mapping[str, Any]) -> list[MetricLine]:
     """Every metric as text; of one that is not there the reason."""
-    from tamis.view.gallery import MetricLine
+    from tamis.view.gallery import METRIC_NAMES, MetricLine
 
     return [
         MetricLine(
-            _NAMES.get(name, name), _number(each.get("value")), _bounds(each.get("interval")), _num(each), _unscored(each)
+            METRIC_NAMES.get(name, name), _number(each.get("value")), _bounds(each.get("interval")), _num(each), _unscored(each)
         )
         for name, each in found["metrics"].items()
     ]

@@ -142,12 +142,19 @@ def print_scores(scored: Scored) -> None:
     Console(width=None if sys.stdout.isatty() else _FULL_WIDTH, highlight=False).print(table)
 
 
-def print_bad_rows(bad_rows: Sequence[BadRow], what: str = "left out", num: int | None = None) -> None:
-    """The rows that could not be used, on stderr, one line each; `what` became of them, and how many they are in all."""
+def print_bad_rows(bad_rows: Sequence[BadRow], what: str = "left out", num: int | None = None, *, listed_in: str = "") -> None:
+    """The first rows that could not be used, on stderr, one line each.
+
+    Args:
+        bad_rows: Those to be listed.
+        what: What became of them.
+        num: How many they are in all.
+        listed_in: The file that has all of them.
+    """
     from tamis.view.text import clean
 
     num = len(bad_rows) if num is None else num
     for row in bad_rows[:_MAX_BAD_ROWS]:
         print(clean(f"{what}: {row}"), file=sys.stderr)
     if num > _MAX_BAD_ROWS:
-        print(f"{what}: {num - _MAX_BAD_ROWS} more rows", file=sys.stderr)
+        print(f"{what}: {num - _MAX_BAD_ROWS} more rows{f', see {listed_in}' if listed_in else ''}", file=sys.stderr)

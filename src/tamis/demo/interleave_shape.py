@@ -9,6 +9,7 @@ from itertools import islice
 from pathlib import Path
 
 import torch
+from safetensors.torch import save_file
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import nn
 
@@ -27,6 +28,13 @@ VOCAB_SIZE = 512
 SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>")
 THETA, EPS = 10_000.0, 1e-6
 SHIFT = 3.0
+
+
+def save_weights(module: nn.Module, path: Path) -> None:
+    """Write what a module has learned, a whole file or none: whoever has mapped an older one keeps it."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    save_file({name: tensor.contiguous() for name, tensor in module.state_dict().items()}, temporary)
+    temporary.replace(path)
 
 
 def train_tokenizer(out: Path, seed: int) -> None:

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from tamis.bagel.flow import shifted
@@ -29,7 +29,15 @@ from tamis.bagel.pictures import to_patches
 from tamis.bagel.settings import SYSTEM_PROMPT
 from tamis.bagel.words import Words
 from tamis.demo.interleave_lines import LineKind, Packed, Trace, features, forward, line_of
-from tamis.demo.interleave_shape import LATENT_PATCH, SHIFT, WIDTH, new_weights, train_tokenizer, write_configuration
+from tamis.demo.interleave_shape import (
+    LATENT_PATCH,
+    SHIFT,
+    WIDTH,
+    new_weights,
+    save_weights,
+    train_tokenizer,
+    write_configuration,
+)
 from tamis.demo.ring_walks import SIDE, TILE, Walk, generate
 from tamis.demo.train_interleave_autoencoder import as_images, load_autoencoder, moments, train_autoencoder
 
@@ -139,8 +147,7 @@ class Trainer:
 
     def save(self, out: Path) -> None:
         """Write the weights."""
-        tensors = {name: tensor.contiguous() for name, tensor in self.weights.state_dict().items()}
-        save_file(tensors, out / _WEIGHTS_FILE)
+        save_weights(self.weights, out / _WEIGHTS_FILE)
 
 
 def train(

@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from tamis.bagel.autoencoder import SCALE, SHIFT, Autoencoder
-from tamis.bagel.weights import AUTOENCODER_FILE
-from tamis.demo.interleave_shape import AUTOENCODER
+from tamis.bagel.config import AUTOENCODER_FILE
+from tamis.demo.interleave_shape import AUTOENCODER, save_weights
 from tamis.demo.ring_walks import SIDE, TILE, Walk, generate
 
 _KL_WEIGHT = 2e-4
@@ -51,7 +51,7 @@ def train_autoencoder(out: Path, *, minutes: float, seed: int) -> None:
             psnr = -10 * math.log10(error / 4)  # of values from -1 to 1
             print(f"autoencoder: step {step} loss {loss.item():.4f} PSNR {psnr:.1f} dB {reported - began:.0f} s", flush=True)
     out.mkdir(parents=True, exist_ok=True)
-    save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, out / AUTOENCODER_FILE)
+    save_weights(model, out / AUTOENCODER_FILE)
 
 
 def load_autoencoder(folder: Path) -> Autoencoder:

@@ -107,7 +107,9 @@ def check_folder(name: str, *, allow_pickle: bool = False) -> None:
     if not any(".safetensors" in file for file in weights) and not (weights and allow_pickle):
         advice = "Convert them, or add --allow-pickle" if weights else "Point at the folder that was saved"
         raise EngineError(f"no *.safetensors in the model folder {name}; {held(folder)}", advice)
-    _check_shards(folder, files, [file for file in weights if file.endswith(".index.json")])
+    for file in weights:
+        if file.endswith(".index.json"):
+            shards(folder / file)
     if not has_tokenizer(folder):
         raise EngineError(
             f"no tokenizer in the model folder {name} (looked for {', '.join(TOKENIZER_FILES)}); {held(folder)}",
@@ -120,6 +122,28 @@ def weights_files(folder: Path) -> list[str]:
     names = sorted(path.name for path in folder.iterdir() if path.name not in (ADAPTER_WEIGHTS, ADAPTER_PICKLE))
     found = [name for name in names if name.endswith((".safetensors", ".safetensors.index.json"))]
     return found or [name for name in names if name.startswith("pytorch_model") and name.endswith((".bin", ".bin.index.json"))]
+
+
+def shards(index: Path) -> list[Path]:
+    """The files that an index of weights names.
+
+    Raises:
+        EngineError: It cannot be read, or names what is not there, or lies in another folder.
+    """
+    try:
+        named = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        strange = [name for name in named if Path(name).name != name]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise EngineError(f"the index cannot be read: {index}: {error!r}", "Copy the folder again") from error
+    if strange:
+        raise EngineError(f"the index names what are no files of its folder: {index}: {strange[0]!r}", "Copy the folder again")
+    if missing := [name for name in named if not (index.parent / name).is_file()]:
+        raise EngineError(
+            f"{len(missing)} of {len(named)} parts of the model are not in {index.parent}: {', '.join(missing[:4])} "
+            f"(named by {index.name})",
+            "Copy the folder again",
+        )
+    return [index.parent / name for name in named]
 
 
 def has_tokenizer(folder: Path) -> bool:
@@ -144,20 +168,6 @@ def beside(name: str) -> str:
 def is_path(name: str) -> bool:
     """Whether a name can be no hub name."""
     return Path(name).is_absolute() or name.startswith((".", "~")) or name.count("/") > 1 or "\\" in name
-
-
-def _check_shards(folder: Path, files: set[str], indexes: list[str]) -> None:
-    for index in indexes:
-        try:
-            named = set(json.loads((folder / index).read_text(encoding="utf-8"))["weight_map"].values())
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise EngineError(f"the index cannot be read: {folder / index}: {error!r}", "Copy the folder again") from error
-        if missing := sorted(named - files):
-            raise EngineError(
-                f"{len(missing)} of {len(named)} parts of the model are not in {folder}: {', '.join(missing[:4])} "
-                f"(named by {index})",
-                "Copy the folder again",
-            )
 
 
 def _read_config(folder: Path) -> Mapping[str, Any]:

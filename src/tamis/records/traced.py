@@ -11,6 +11,10 @@ from tamis.records.drawn import Image
 RESULTS_FILE, SUMMARY_FILE, IMAGES_FOLDER = "results.jsonl", "summary.json", "output_images"
 """What the folder of a run holds: a row a sample, what the run was, and a folder of pictures a sample."""
 
+CANDIDATES_FOLDER = "candidates"
+CANDIDATE_IMAGES = f"{CANDIDATES_FOLDER}/images"
+"""Where the run folder of all candidates is, and where in it their pictures are."""
+
 
 @dataclass(frozen=True, slots=True)
 class Trace:
@@ -20,7 +24,6 @@ class Trace:
     values: Mapping[str, Any] = field(default_factory=dict)  # the row of the problem, and whatever else stands beside
     parts: tuple[str | Image, ...] = ()  # what was written and drawn
     num_steps: int = 0  # texts, the answer among them
-    num_images: int = 0
     truncated: bool = False  # it ended before the model was done
     error: str = ""  # why there is no answer; parts may be there all the same
 
@@ -33,3 +36,8 @@ class Trace:
     def images(self) -> tuple[str, ...]:
         """The paths of what was drawn."""
         return tuple(part.path for part in self.parts if isinstance(part, Image))
+
+    @property
+    def num_images(self) -> int:
+        """How many were drawn."""
+        return len(self.images)

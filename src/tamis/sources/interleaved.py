@@ -110,8 +110,10 @@ def read_interleaved(
     file = DataFile.of(path)
     if file is None or file.format != "jsonl":
         raise UsageError(f"{path} is not a .jsonl file", "Give one JSON object a line")
-    if start < 0 or (end is not None and end <= start):
-        raise UsageError(f"the lines {start} to {end} are none", "Let --end-idx be above --start-idx, from 0 on")
+    if start < 0:
+        raise UsageError(f"--start-idx is {start}", "Lines are counted from 0")
+    if end is not None and end <= start:
+        raise UsageError(f"the lines {start} to {end} are none", "Let --end-idx be above --start-idx")
     return _problems(file, Places((path.parent,), is_restricted), order, start, end, bad_rows)
 
 
@@ -120,7 +122,7 @@ def _problems(
 ) -> Iterator[InterleavedProblem]:
     seen = Seen()
     unread: list[BadRow] = []
-    first_bad, num_read = len(bad_rows), 0
+    first_bad, num_read, index = len(bad_rows), 0, -1
     for row in read_rows([file], unread):
         index = _index(row.where)
         if end is not None and index >= end:
@@ -143,6 +145,8 @@ def _problems(
         _move(unread, bad_rows, start, end)
         yield problem
     _move(unread, bad_rows, start, end)
+    if index < start and not bad_rows[first_bad:]:
+        raise InputError(f"{file.path} ends before --start-idx {start}", "Lines are counted from 0")
     if not num_read:
         raise no_rows(str(file.path), bad_rows[first_bad:])
 

@@ -118,7 +118,7 @@ def why_not_json(line: bytes) -> str:
     except UnicodeDecodeError as bad:
         return _not_utf8(bad)
     except json.JSONDecodeError as bad:
-        return f"torn or invalid JSON ({bad.msg} at column {bad.colno})"
+        return f"torn or invalid JSON ({bad.msg.removesuffix(' at')} at column {bad.colno})"
     except RecursionError:
         return "invalid JSON (nested too deeply)"
     except ValueError as bad:

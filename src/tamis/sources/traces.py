@@ -7,12 +7,14 @@ A row is that of the problem, with `output_reasoning`, `output_images`, `num_rea
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tamis.errors import InputError
 from tamis.records import Image, Trace
-from tamis.records.traced import IMAGES_FOLDER, RESULTS_FILE
+from tamis.records.traced import CANDIDATE_IMAGES, IMAGES_FOLDER, RESULTS_FILE
 from tamis.sources.fields import BadField
 from tamis.sources.interleaved import read_id
 from tamis.sources.rows import BadRow, kind_of, read_json, why_not_json
@@ -21,11 +23,11 @@ _MOST = 1_000_000  # steps or pictures of a trace
 
 
 class TraceFile:
-    """The rows of a results file by their ids; of several with one id, as a resume leaves them, the last counts.
+    """The rows of a results file by their ids; of several with one id, as a resume leaves them, the last readable one counts.
 
     Attributes:
         folder: Where the file and its pictures are.
-        bad_rows: Lines that cannot be used, those of `traces` once it has come to its end.
+        bad_rows: Lines that cannot be used.
         num_superseded: Rows that a later one replaces.
     """
 
@@ -39,7 +41,7 @@ class TraceFile:
         self.folder = self._path.parent
         self.bad_rows: list[BadRow] = []
         self.num_superseded = 0
-        self._places: dict[int | str, tuple[int, int]] = {}  # id -> where its last line begins, and its number
+        self._places: dict[int | str, int] = {}  # id -> where its last line begins
         self._names: dict[str, int | str] = {}  # ids as the files have them: 1 and "1" are one
         try:
             self._scan()
@@ -63,17 +65,22 @@ class TraceFile:
             if values.get("sample_id") is None:
                 raise BadField("sample_id", "is missing")
             sample_id = read_id("sample_id", values["sample_id"])
+            read_trace(values, sample_id)
         except BadField as bad:
-            self._refuse(number, bad)
+            self.bad_rows.append(BadRow(f"{self._path}:{number}", bad.field, bad.reason))
             return
         sample_id = self._names.setdefault(str(sample_id), sample_id)
         self.num_superseded += sample_id in self._places
-        self._places[sample_id] = offset, number
+        self._places[sample_id] = offset
 
-    def _refuse(self, number: int, bad: BadField) -> None:
-        row = BadRow(f"{self._path}:{number}", bad.field, bad.reason)
-        if row not in self.bad_rows:
-            self.bad_rows.append(row)
+    def find(self, sample_id: int | str) -> Trace | None:
+        """What came of one row, if anything did."""
+        place = self._places.get(self._names.get(str(sample_id), ""))
+        if place is None:
+            return None
+        with self._path.open("rb") as file:
+            file.seek(place)
+            return read_trace(_object(file.readline()), sample_id)
 
     def traces(self) -> Iterator[Trace]:
         """What came of each row: ids that are numbers in their order, then the others in that of the file."""
@@ -81,12 +88,8 @@ class TraceFile:
         names += [name for name in self._places if isinstance(name, str)]
         with self._path.open("rb") as file:
             for name in names:
-                offset, number = self._places[name]
-                file.seek(offset)
-                try:
-                    yield read_trace(_object(file.readline()), name)
-                except BadField as bad:
-                    self._refuse(number, bad)
+                file.seek(self._places[name])
+                yield read_trace(_object(file.readline()), name)
 
     def picture(self, path: str) -> Path:
         """The file of a picture of the results, also where their folder was moved.
@@ -94,8 +97,9 @@ class TraceFile:
         Raises:
             InputError: The path leads out of the folder.
         """
-        _, marker, tail = path.replace("\\", "/").rpartition(f"{IMAGES_FOLDER}/")
-        found = self.folder / IMAGES_FOLDER / tail if marker else self.folder / path
+        place = path.replace("\\", "/")
+        begin = max(place.rfind(f"{name}/") for name in (IMAGES_FOLDER, CANDIDATE_IMAGES))
+        found = self.folder / (place[begin:] if begin >= 0 else path)
         try:
             is_inside = found.resolve().is_relative_to(self.folder.resolve())
         except (OSError, ValueError):  # no name that a file could have
@@ -124,9 +128,30 @@ def read_trace(values: Mapping[str, Any], sample_id: int | str) -> Trace:
     error = values.get("error")
     parts = _parts(values, has_failed=bool(error))
     num_steps = _count(values, "num_reasoning_steps", sum(isinstance(part, str) for part in parts))
-    num_images = _count(values, "num_generated_images", sum(isinstance(part, Image) for part in parts))
     truncated = values.get("truncated") is True
-    return Trace(sample_id, values, parts, num_steps, num_images, truncated, str(error) if error else "")
+    return Trace(sample_id, values, parts, num_steps, truncated, str(error) if error else "")
+
+
+@dataclass(frozen=True, slots=True)
+class OtherCandidate:
+    """One of several candidates of a row, not the chosen one."""
+
+    index: int
+    ending: str
+    score: float | None
+    parts: tuple[str | Image, ...]
+
+
+def other_candidates(values: Mapping[str, Any]) -> Iterator[OtherCandidate]:
+    """Those that a row of Tamis lists; what is written otherwise is nobody's candidate."""
+    listed = values.get("candidates")
+    for each in listed if isinstance(listed, list) else ():
+        match each:
+            case {"index": int(index), "ending": str(ending), "chosen": False, "output_parts": list(parts)}:
+                score = each.get("score")
+                with suppress(BadField, OverflowError):
+                    number = float(score) if isinstance(score, int | float) else None
+                    yield OtherCandidate(index, ending, number, tuple(map(_part, parts)))
 
 
 def _count(values: Mapping[str, Any], name: str, otherwise: int) -> int:

@@ -56,7 +56,7 @@ def append_whole(descriptor: int, data: bytes, end: int, path: Path) -> None:
             written += os.write(descriptor, data[written:])
     except OSError as error:
         os.ftruncate(descriptor, end)
-        advice = "What is finished is kept; make room and run the same command again"
+        advice = "What is finished is kept; make room, then go on with the run"
         raise RunFolderError(f"cannot write {path}: {error.strerror}", advice) from error
 
 
@@ -80,5 +80,9 @@ def write_atomically(path: Path, lines: Iterable[bytes], *, is_synced: bool = Tr
             if is_synced:
                 os.fsync(file.fileno())
         temporary.replace(path)
+    except OSError as error:
+        if error.filename == str(temporary):  # a name that tells nobody anything
+            raise OSError(error.errno, error.strerror, str(path)) from None
+        raise
     finally:
         temporary.unlink(missing_ok=True)

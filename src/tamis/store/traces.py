@@ -20,8 +20,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tamis.errors import RunFolderError
+from tamis.errors import InputError, RunFolderError
 from tamis.identity import file_stem
+from tamis.images import check_image
 from tamis.records.traced import IMAGES_FOLDER, RESULTS_FILE, SUMMARY_FILE
 from tamis.store.files import append_whole, decode, encode, encode_readable, write_atomically
 from tamis.store.lock import WriterLock
@@ -111,7 +112,7 @@ class TraceFolder:
         line = encode({**given, **_output(folder, parts), "sample_id": sample_id, **further}) + b"\n"
         drawn = [file for file in parts if isinstance(file, Path)]
         names = [folder / f"output_image_{number + 1}.png" for number in range(len(drawn))]
-        if self._holds(name, line) and all(place.is_file() for place in names):
+        if self._holds(name, line) and all(map(_is_there, names, drawn)):
             return
         try:
             if problem_images or drawn:
@@ -132,10 +133,17 @@ class TraceFolder:
         return name in self._places and os.pread(self._results, len(line), self._places[name][1]) == line
 
     def arrange(self) -> None:
-        """Leave one line of each sample, in the order of the input."""
+        """Leave one line of each sample, in the order of the input.
+
+        Raises:
+            RunFolderError: The disk is full or gone.
+        """
         offsets = [offset for _, offset in sorted(self._places.values())]
         path = self.path / RESULTS_FILE
-        write_atomically(path, self._lines(offsets))
+        try:
+            write_atomically(path, self._lines(offsets))
+        except OSError as error:
+            raise unwritable(path, error) from error
         os.close(self._results)
         self._results = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
         self._places.clear()
@@ -148,8 +156,16 @@ class TraceFolder:
                 yield file.readline().removesuffix(b"\n")
 
     def write_summary(self, facts: Mapping[str, Any]) -> None:
-        """Write summary.json; an older one is replaced."""
-        write_atomically(self.path / SUMMARY_FILE, [encode_readable(dict(facts))])
+        """Write summary.json; an older one is replaced.
+
+        Raises:
+            RunFolderError: The disk is full or gone.
+        """
+        path = self.path / SUMMARY_FILE
+        try:
+            write_atomically(path, [encode_readable(dict(facts))])
+        except OSError as error:
+            raise unwritable(path, error) from error
 
     def close(self) -> None:
         """Bring all to the disk and let the next writer in."""
@@ -192,15 +208,21 @@ def _copy_as_png(file: Path, path: Path) -> None:
     from PIL import Image, ImageOps
 
     try:
+        check_image(file)
         with Image.open(file) as picture:
             is_png, known = picture.format == "PNG", ImageOps.exif_transpose(picture)  # turned as the model saw it
             known = known if known.mode in _MODES else known.convert("RGB")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):  # a torn picture: whoever reads it says so
+    except (InputError, OSError, ValueError, SyntaxError, Image.DecompressionBombError):  # whoever reads it says so
         return
     if is_png:
         shutil.copyfile(file, path)
     else:
         save_picture(known, path)
+
+
+def _is_there(place: Path, file: Path) -> bool:
+    """Whether a file has its second name already: a crash of the machine may have cost a copy its contents."""
+    return place.is_file() and place.stat().st_size == file.stat().st_size
 
 
 def _link(file: Path, path: Path) -> None:
@@ -212,7 +234,7 @@ def _link(file: Path, path: Path) -> None:
         shutil.copyfile(file, path)
 
 
-def unwritable(folder: Path, error: OSError) -> RunFolderError:
+def unwritable(path: Path, error: OSError) -> RunFolderError:
     """The error of a disk that is full or gone."""
     advice = "What is finished is kept; make room and go on with --resume"
-    return RunFolderError(f"cannot write {folder}: {error.strerror or error}", advice)
+    return RunFolderError(f"cannot write {path}: {error.strerror or error}", advice)

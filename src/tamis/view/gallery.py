@@ -1,52 +1,39 @@
-"""The page on interleaved reasoning: what was asked, written and drawn, in order, beside what was expected, and the scores.
-
-A sample is folded until somebody looks, so that a page of hundreds stays quick. Pictures stand in the page as long as there is
-room; behind that they are links.
-"""
+"""The page on interleaved reasoning: the metrics over all samples, then each sample as a card, which can be filtered."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tamis.store.files import write_atomically
-from tamis.view.candidates import ANSWER_CHARS, PROBLEM_CHARS, VERDICTS
+from tamis.view.candidates import VERDICTS
 from tamis.view.report import facts_list, page, warnings_list
-from tamis.view.text import NOTHING, count, esc, number, shorten
+from tamis.view.text import count, esc
+from tamis.view.trace_card import TRUNCATED, Card, card, kinds_of
 
-_ERROR_CHARS = 400
+METRIC_NAMES = {
+    "answer_accuracy": "answer accuracy",
+    "step_count_accuracy": "step count accuracy",
+    "step_count_difference": "pictures drawn - expected",
+    "bleu": "BLEU (0-100)",
+    "rouge1": "ROUGE-1",
+    "rouge2": "ROUGE-2",
+    "rougeL": "ROUGE-L",
+    "bert_score": "BERTScore",
+    "psnr": "PSNR (dB)",
+    "ssim": "SSIM",
+    "lpips": "LPIPS",
+    "fid": "FID",
+    "kid": "KID",
+}
+"""What readers know the metrics as."""
 
+KINDS = {**{kind: word for kind, (_, word) in VERDICTS.items()}, TRUNCATED: TRUNCATED}
+"""What cards can be filtered by, in the order shown, and the word for it."""
 
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """A picture of the page: embedded, or behind a link; with neither, `note` says why."""
-
-    name: str
-    source: str = ""  # data URL
-    link: str = ""  # relative to the page
-    note: str = ""
-
-
-Parts = Sequence[str | Picture]
-
-
-@dataclass(frozen=True, slots=True)
-class Card:
-    """One sample. `verdict` is one of the keys of `candidates.VERDICTS`."""
-
-    sample_id: str
-    verdict: str
-    problem: Parts
-    made: Parts
-    expected: Parts
-    answer: str | None = None
-    expected_answer: str | None = None
-    scores: Mapping[str, float | None] | None = None
-    notes: Sequence[str] = ()  # why scores are missing, what could not be read
-    counts: str = ""  # steps and pictures, in words
-    truncated: bool = False
-    error: str = ""
+_GUIDE = "Each shows the problem, then what the model wrote and drew beside what was expected."
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +47,36 @@ class MetricLine:
     unscored: str
 
 
+@dataclass(slots=True)
+class Cards:
+    """Samples as HTML, and how many there are of each kind."""
+
+    shown: list[str] = field(default_factory=list)
+    kinds: Counter[str] = field(default_factory=Counter)
+
+    def __len__(self) -> int:
+        return len(self.shown)
+
+    def add(self, made: Card) -> None:
+        """Take in the next sample."""
+        self.shown.append(card(made))
+        self.kinds.update(kinds_of(made.verdict, made.truncated))
+
+
+def counts_of(kinds: Mapping[str, int]) -> str:
+    """How many of each kind, in words: `3 wrong, 1 failed; 2 truncated`."""
+    verdicts = ", ".join(f"{count(kinds[kind])} {KINDS[kind]}" for kind in VERDICTS if kinds.get(kind))
+    return f"{verdicts}; {count(kinds[TRUNCATED])} {TRUNCATED}" if kinds.get(TRUNCATED) else verdicts
+
+
 def write_gallery(
     path: Path,
     title: str,
     facts: Mapping[str, str],
     metrics: Sequence[MetricLine],
-    cards: Iterable[str],
+    cards: Cards,
     warnings: Sequence[str] = (),
+    notes: Sequence[str] = (),
 ) -> None:
     """Write the page; an older file is replaced in one step.
 
@@ -75,20 +85,21 @@ def write_gallery(
         title: Its heading.
         facts: What the run was.
         metrics: The table.
-        cards: What `card` made of the samples.
+        cards: The samples.
         warnings: Lines shown above the numbers.
+        notes: Lines shown above the samples.
 
     Raises:
         OSError: The file cannot be written.
     """
-    shown = "".join(cards)
+    above = "".join(f'<p class="note">{esc(line)}</p>' for line in (_GUIDE, *notes))
     body = (
         f"<header><p class='brand'>Tamis</p><h1>{esc(title)}</h1>{facts_list(facts)}</header>"
         f"{warnings_list(warnings)}{_table(metrics)}"
-        '<section aria-labelledby="samples"><h2 id="samples">Samples</h2>'
-        '<p class="note">What the model wrote and drew stands on the left, what was expected on the right.</p>'
-        '<div class="tools"><button type="button" data-unfold aria-expanded="false">Unfold all</button></div>'
-        f'<div class="candidates">{shown or _NO_SAMPLES}</div></section>'
+        f'<section aria-labelledby="samples"><h2 id="samples">Samples</h2>{above if cards.shown else ""}'
+        f'<div class="tools">{_filters(cards)}'
+        '<button type="button" data-unfold aria-expanded="false">Unfold all</button></div>'
+        f'<div class="candidates">{"".join(cards.shown) or _NO_SAMPLES}</div></section>'
     )
     write_atomically(path, [page(title, body).encode("utf-8")])
 
@@ -98,71 +109,32 @@ _NO_SAMPLES = '<p class="note">No samples.</p>'
 
 def _table(metrics: Sequence[MetricLine]) -> str:
     heads = "".join(f'<th scope="col" class="num">{name}</th>' for name in ("Value", "95 % interval", "Samples"))
-    rows = "".join(
-        f'<tr><th scope="row">{esc(line.name)}</th>'
-        + "".join(f'<td class="num">{esc(cell)}</td>' for cell in (line.value, line.interval, line.num))
-        + f"<td>{esc(line.unscored)}</td></tr>"
-        for line in metrics
-    )
     return (
-        '<section aria-labelledby="metrics"><h2 id="metrics">Metrics</h2><div class="scroll"><table>'
+        '<section aria-labelledby="metrics"><h2 id="metrics">Metrics</h2><div class="scroll"><table class="metrics">'
         "<caption>Failed samples have no part in any of them.</caption>"
-        f'<thead><tr><th scope="col">Metric</th>{heads}<th scope="col">Not scored</th></tr></thead>'
-        f"<tbody>{rows}</tbody></table></div></section>"
+        f'<thead><tr><th scope="col">Metric</th>{heads}</tr></thead><tbody>{"".join(map(_row, metrics))}</tbody></table></div>'
+        "</section>"
     )
 
 
-def card(made: Card) -> str:
-    """One sample as HTML."""
-    sign, word = VERDICTS[made.verdict]
-    answer = f"<bdi>{esc(shorten(made.answer, ANSWER_CHARS))}</bdi>" if made.answer is not None else ""
-    cut = '<span class="warn">truncated</span>' if made.truncated else ""
-    return (
-        f'<details class="candidate trace"><summary><span class="index">{esc(shorten(made.sample_id, ANSWER_CHARS))}</span>'
-        f'<span class="verdict {made.verdict}"><span class="sign" aria-hidden="true">{sign}</span> {word}</span>'
-        f'<span class="answer">{answer}</span>{cut}<small>{esc(made.counts)}</small></summary>'
-        f'<div class="body">{_error(made.error)}<div class="question">{_parts(made.problem)}</div>'
-        f'<div class="traces"><div><p class="label">Model</p>{_parts(made.made)}</div>'
-        f'<div><p class="label">Reference</p>{_parts(made.expected)}{_expected_answer(made.expected_answer)}</div></div>'
-        f"{_scores(made)}</div></details>"
-    )
+def _row(line: MetricLine) -> str:
+    """A line of the table; one without a value has room for the reason."""
+    reason = f"<small>{'not scored' if line.value else 'no value'}: {esc(line.unscored)}</small>" if line.unscored else ""
+    if not line.value:
+        return f'<tr class="baseline"><th scope="row" colspan="4">{esc(line.name)}{reason}</th></tr>'
+    cells = "".join(f'<td class="num">{esc(cell)}</td>' for cell in (line.value, line.interval, line.num))
+    return f'<tr><th scope="row">{esc(line.name)}{reason}</th>{cells}</tr>'
 
 
-def _error(error: str) -> str:
-    return f'<p class="warn">Failed: {esc(shorten(error, _ERROR_CHARS))}</p>' if error else ""
+def _filters(cards: Cards) -> str:
+    """A button for all samples and one for each kind that occurs, where there are several."""
+    found = {kind: cards.kinds[kind] for kind in KINDS if cards.kinds[kind]}
+    if len(found) < 2:
+        return ""
+    rest = "".join(_filter(kind, KINDS[kind], num, is_pressed=False) for kind, num in found.items())
+    return f'<div class="filters" role="group" aria-label="Show">{_filter("", "all", len(cards), is_pressed=True)}{rest}</div>'
 
 
-def _parts(parts: Parts) -> str:
-    return "".join(_text(part) if isinstance(part, str) else _picture(part) for part in parts) or '<p class="note">Nothing.</p>'
-
-
-def _text(text: str) -> str:
-    text = text.replace("\r\n", "\n").strip()
-    more = len(text) - PROBLEM_CHARS
-    cut = f'<p class="cut">{count(more)} characters are not shown here</p>' if more > 0 else ""
-    return f'<div class="text" dir="auto" lang="">{esc(text[:PROBLEM_CHARS])}</div>{cut}'
-
-
-def _picture(picture: Picture) -> str:
-    name = esc(picture.name)
-    if picture.source:
-        shown = f'<img src="{esc(picture.source)}" alt="{name}" loading="lazy">'
-    elif picture.link:
-        shown = f'<a href="{esc(picture.link)}">{name}</a>'
-    else:
-        shown = f'<span class="warn">{esc(picture.note)}</span>'
-    return f'<figure class="drawn">{shown}<figcaption>{name}</figcaption></figure>'
-
-
-def _expected_answer(answer: str | None) -> str:
-    shown = "none given" if answer is None else f"<bdi>{esc(shorten(answer, 4 * ANSWER_CHARS))}</bdi>"
-    return f'<p class="reference"><span class="label">Answer</span> {shown}</p>'
-
-
-def _scores(made: Card) -> str:
-    items = "".join(
-        f"<div><dt>{esc(name)}</dt><dd>{NOTHING if value is None else number(value)}</dd></div>"
-        for name, value in (made.scores or {}).items()
-    )
-    notes = "".join(f'<p class="note">{esc(line)}</p>' for line in made.notes)
-    return (f'<dl class="scores">{items}</dl>' if items else "") + notes
+def _filter(kind: str, word: str, num: int, *, is_pressed: bool) -> str:
+    pressed = "true" if is_pressed else "false"
+    return f'<button type="button" data-only="{kind}" aria-pressed="{pressed}">{word} <small>{count(num)}</small></button>'

@@ -203,6 +203,19 @@
   });
   addEventListener("scroll", hideTip, { passive: true });
 
+  // --- cards of one kind
+
+  const filters = [...document.querySelectorAll("[data-only]")];
+  for (const button of filters) {
+    button.addEventListener("click", () => {
+      const kind = button.dataset.only;
+      for (const other of filters) other.setAttribute("aria-pressed", String(other === button));
+      for (const card of document.querySelectorAll("[data-kinds]")) {
+        card.hidden = kind !== "" && !card.dataset.kinds.split(" ").includes(kind);
+      }
+    });
+  }
+
   // --- unfold all candidates
 
   for (const button of document.querySelectorAll("[data-unfold]")) {

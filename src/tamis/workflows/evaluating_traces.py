@@ -24,7 +24,7 @@ from tamis.grade import Grader, extract_answer
 from tamis.likeness.learned import frechet_distance, kernel_distance
 from tamis.likeness.texts import Bleu
 from tamis.records import Grade, Sample, Sampling, Trace
-from tamis.records.traced import SUMMARY_FILE
+from tamis.records.traced import CANDIDATES_FOLDER, SUMMARY_FILE
 from tamis.sources import BadRow
 from tamis.sources.interleaved import Places
 from tamis.sources.traces import TraceFile
@@ -159,8 +159,10 @@ class TraceEvaluation:
     """The evaluation of one run.
 
     Attributes:
-        statistics: The documented counts, once `run` has begun.
+        is_complete: Whether the run had come to its end, as its summary says; None where it says nothing.
+        num_rows: How many rows it was asked for, as far as that is known.
         num_done: Samples that are measured.
+        statistics: The documented counts, once `run` is done.
         metrics: What `run` found.
     """
 
@@ -172,7 +174,11 @@ class TraceEvaluation:
         """
         self.results = TraceFile(results)
         self.output = output
-        said = [] if is_restricted else _input_folder(self.results.folder)  # who wrote the summary may open no folder
+        summary = _summary(self.results.folder)
+        is_complete, num_rows = summary.get("is_complete"), summary.get("rows")
+        self.is_complete = is_complete if isinstance(is_complete, bool) else None
+        self.num_rows = num_rows if isinstance(num_rows, int) else None
+        said = () if is_restricted else _input_folder(summary)  # who wrote the summary may open no folder
         self.places = Places((self.results.folder, *said), is_restricted)
         self._bert_model = bert_model
         self.statistics = Statistics()
@@ -189,7 +195,6 @@ class TraceEvaluation:
         Raises:
             OSError: A file cannot be written.
         """
-        self.statistics = write_documented(self.results, self.output)
         measures, tally = Measures(self.results, self.places, self._bert_model), Tally()
         with RowFile(self.output.with_name(SCORES_FILE)) as rows:
             for trace, judged in self._judged(measures):
@@ -199,6 +204,7 @@ class TraceEvaluation:
                 if each:
                     each(trace, judged)
                 self.num_done += 1
+        self.statistics = write_documented(self.results, self.output)
         self.complaints = tally.complaints
         self.metrics = {**self._facts(tally), "metrics": tally.metrics(measures)}
         write_atomically(self.output.with_name(METRICS_FILE), [encode_readable(self.metrics)])
@@ -217,6 +223,7 @@ class TraceEvaluation:
         counts: Mapping[str, int] = tally.num
         return {
             "results": str(self.results.folder),
+            "is_complete": self.is_complete,
             "total_samples": len(self.statistics.failed) + self.statistics.num_successful,
             "successful": self.statistics.num_successful,
             "failed": len(self.statistics.failed),
@@ -228,13 +235,19 @@ class TraceEvaluation:
         }
 
 
-def _input_folder(folder: Path) -> list[Path]:
-    """Where the problems of a run were, as its summary says."""
+def _summary(folder: Path) -> dict[str, Any]:
+    """What a run says of itself; one that goes on, or was killed, has no summary yet."""
     with suppress(OSError, ValueError):
         summary = decode((folder / SUMMARY_FILE).read_bytes())
-        if isinstance(summary, dict) and isinstance(summary.get("input_jsonl"), str):
-            return [Path(summary["input_jsonl"]).parent]
-    return []
+        if isinstance(summary, dict):
+            return summary
+    return {"is_complete": False} if (folder / CANDIDATES_FOLDER).is_dir() else {}
+
+
+def _input_folder(summary: Mapping[str, Any]) -> tuple[Path, ...]:
+    """Where the problems of a run were."""
+    path = summary.get("input_jsonl")
+    return (Path(path).parent,) if isinstance(path, str) else ()
 
 
 async def _grades(grader: Grader, measured: list[Measured]) -> list[Grade]:

@@ -20,21 +20,18 @@ from tamis.bagel.settings import Puzzle, Solution
 from tamis.errors import RunFolderError
 from tamis.identity import content_id, sample_keys, sample_seed
 from tamis.records import Image, Message, Prompt
+from tamis.records.traced import CANDIDATES_FOLDER, RESULTS_FILE
 from tamis.sample import Progress
 from tamis.sources import BadRow
 from tamis.sources.interleaved import IDS, QUESTION, InterleavedProblem, bad_problem
 from tamis.sources.traces import TraceFile
-from tamis.store import RunFolder, read_run_file
-from tamis.store.configuration import differences
-from tamis.store.files import decode, encode
+from tamis.store import RunFolder
 from tamis.store.traces import folder_name
 from tamis.workflows.candidates import file_marks
 from tamis.workflows.drawing import check_numerics
-from tamis.workflows.reasoning import Reasoning, check_settings, facts, identity, openings, problems, sampling
+from tamis.workflows.reasoning import Reasoning, check_same, check_settings, facts, identity, openings, problems, sampling
 from tamis.workflows.trace_files import Statistics
 from tamis.workflows.tracing import Traces, is_whole
-
-CANDIDATES = "candidates"
 
 
 class _Row:
@@ -45,10 +42,12 @@ class _Row:
         marks = file_marks(image.path for image in problem.images)
         question = problem.values[QUESTION]
         prompt = Prompt((Message("user", question),), marks)
-        self.keys = sample_keys(str(problem.sample_id), prompt, sampling(config), range(config.n))
+        *self.keys, self.one_more = sample_keys(str(problem.sample_id), prompt, sampling(config), range(config.n + 1))
+        """`one_more` would be that of a candidate that is not asked for."""
         self.owed: list[str] = []
         has_name = any(problem.values.get(field) is not None for field in IDS)
         name = str(problem.sample_id) if has_name else content_id(question, images=marks)
+        self.has_name = has_name
         self.seeds = [sample_seed(config.seed, name, index) for index in range(config.n)]
         """They hang on the problem's own id, else on its content, and never on its place."""
 
@@ -70,7 +69,7 @@ class Session:
         num_rows: Problems that can be used.
         bad_rows: Rows that cannot be used, and candidates that failed.
         progress: Counts of candidates, which change while `run` goes on.
-        num_pictures: Drawn now.
+        num_pictures: Drawn now, also for rows that are not done.
         num_truncated: Problems in the results that were cut off, once they are concluded.
         path: The output folder.
     """
@@ -83,7 +82,7 @@ class Session:
         """
         check_settings(config)
         if config.resume:
-            _check_same(config.resume, config)
+            check_same(config.resume, config)
         self.config = config
         self.bad_rows: list[BadRow] = []
         self.progress = Progress()
@@ -107,16 +106,28 @@ class Session:
 
     def _open_folder(self, path: Path, described: Mapping[str, Any]) -> RunFolder:
         about = {**facts(self.config), "engine": dict(described)}
-        return RunFolder.open(path / CANDIDATES, identity(self.config), facts=about)
+        return RunFolder.open(path / CANDIDATES_FOLDER, identity(self.config), facts=about)
 
     def _look_through(self, candidates: RunFolder | None) -> int:
         """Count the problems; how many candidates they still lack."""
         num_owed = 0
         bad_rows: list[BadRow] = []
+        resume = self.config.resume
+        earlier = TraceFile(resume) if resume and (resume / RESULTS_FILE).is_file() else None
         for problem in problems(self.config, bad_rows):
             self.num_rows += 1
-            num_owed += len(_Row(problem, self.config).look(candidates)) if candidates else self.config.n
+            if not candidates:
+                num_owed += self.config.n
+                continue
+            row = _Row(problem, self.config)
+            num_owed += len(row.look(candidates))
+            if earlier and not row.has_name:
+                _check_problem(problem, earlier)
+            if row.one_more in candidates:
+                message = f"{self.config.resume} has more than {self.config.n} candidates of sample {problem.sample_id}"
+                raise RunFolderError(message, "Give -n as it was, or more")
         self.bad_rows = [BadRow(bad.where, bad.field, bad.reason) for bad in bad_rows]  # without what stood there
+        self._num_bad = len(bad_rows)
         return num_owed
 
     def run(self) -> None:
@@ -129,8 +140,11 @@ class Session:
             for _ in self._puzzles():
                 raise AssertionError("nothing was owed")
         else:
-            for solution in self._solver.solve(self._puzzles()):
+            for solution in self._solver.solve(self._puzzles(), self._count_pictures):
                 self._take(solution)
+
+    def _count_pictures(self, num_drawn: int) -> None:
+        self.num_pictures += num_drawn
 
     def _puzzles(self) -> Iterator[Puzzle]:
         """What is owed, row by row; rows that lack nothing, or cannot be used, are seen to on the way."""
@@ -158,7 +172,6 @@ class Session:
         problem, index = row.problem, row.keys.index(solution.id)
         sample = self._traces.keep(solution, problem.sample_id, index, row.seeds[index], sampling(self.config))
         self.progress.count(sample)
-        self.num_pictures += sum(isinstance(part, Image) for part in sample.parts)
         if sample.error:
             self.bad_rows.append(BadRow(problem.where, "", f"{sample.error.boundary}: {sample.error.message}"))
         row.owed.remove(solution.id)
@@ -198,6 +211,7 @@ class Session:
                 "endings": dict(sorted(endings.items())),
                 "failed_samples": [{"sample_id": name, "error": why} for name, why in statistics.failed.items()],
                 "is_complete": is_complete,
+                "rows": self.num_rows + self._num_bad,
                 "this_run": {
                     "candidates_drawn": now.samples_done,
                     "candidates_failed": now.samples_failed,
@@ -222,15 +236,12 @@ class Session:
         self._stack.close()
 
 
-def _check_same(path: Path, config: Reasoning) -> None:
-    """Refuse to go on with what is no run, or was begun under other settings."""
-    record = read_run_file(path / CANDIDATES)
-    if record is None:
-        raise RunFolderError(f"nothing to resume: {path} holds no run", "Leave --resume out to start one")
-    changes = ", ".join(differences(record["config"], decode(encode(identity(config)))))
-    if changes:
-        advice = "Give the settings as they were, or leave --resume out"
-        raise RunFolderError(f"{path} was begun under other settings: {changes}", advice)
+def _check_problem(problem: InterleavedProblem, earlier: TraceFile) -> None:
+    """Refuse to take another problem for the one that stood on the same line when the run was begun."""
+    trace = earlier.find(problem.sample_id)
+    if trace and not trace.error.startswith("input: ") and trace.values.get(QUESTION) != problem.values[QUESTION]:
+        message = f"{problem.where} was another problem when the run was begun, and rows without an id go by their line"
+        raise RunFolderError(message, "Bring the lines back, or start a new run; rows with a sample_id may come and go")
 
 
 def _free(output_dir: Path) -> Path:

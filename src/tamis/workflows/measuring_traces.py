@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 TEXT_METRICS = ("bleu", "rouge1", "rouge2", "rougeL", "bert_score")
 PICTURE_METRICS = ("psnr", "ssim", "lpips")
 SET_METRICS = ("fid", "kid")
+NUM_IMAGES = "num_generated_images"
 
 Net = TypeVar("Net")
 
@@ -101,6 +102,9 @@ class Measures:
         reference = reference_of(trace)
         found = Measured(trace, reference)
         found.complaints += [BadRow(_where(trace), bad.field, bad.reason) for bad in reference.complaints]
+        said = trace.values.get(NUM_IMAGES)
+        if said not in (None, trace.num_images):
+            found.complaints.append(BadRow(_where(trace), NUM_IMAGES, f"is {said!r:.20}, and {trace.num_images} are listed"))
         self._measure_text(found)
         if self._pixels or self._lpips or self._inception:
             self._measure_pictures(found)
@@ -108,8 +112,9 @@ class Measures:
 
     def _measure_text(self, found: Measured) -> None:
         text, reference = plain(found.trace.text), plain(found.reference.reasoning)
-        if not reference:
-            found.reasons |= {name: "no_reference" for name in TEXT_METRICS if name not in self.absent}
+        if not (text and reference):
+            reason = "nothing_written" if reference else "no_reference"
+            found.reasons |= {name: reason for name in TEXT_METRICS if name not in self.absent}
             return
         if self.bleu:
             found.bleu_counts = self.bleu.counts(text, reference)

@@ -8,14 +8,18 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tamis.bagel import checkpoint_bytes
+from tamis.bagel import read_checkpoint
 from tamis.bagel.replicas import Opening
 from tamis.bagel.settings import Interleaving
-from tamis.errors import UsageError
+from tamis.errors import RunFolderError, UsageError
 from tamis.records import Sampling
+from tamis.records.traced import CANDIDATES_FOLDER
 from tamis.score import FREE
 from tamis.sources import BadRow, dataset_digest
 from tamis.sources.interleaved import ImageOrder, InterleavedProblem, read_interleaved
+from tamis.store import read_run_file
+from tamis.store.configuration import differences
+from tamis.store.files import decode, encode
 from tamis.workflows.models import model_digest, model_path, versions
 
 METHODS = FREE
@@ -64,20 +68,49 @@ class Check:
 
 
 def check(config: Reasoning, bad_rows: list[BadRow]) -> Check:
-    """Read all rows and look at the files of the checkpoint.
+    """Read all rows and the headers of the checkpoint's files, and look for all that the run would refuse.
 
     Raises:
-        TamisError: The rows cannot be read, or the checkpoint is not whole.
+        TamisError: As `interleaving.Session`, but for memory, and for bodies of files that are torn.
     """
     check_settings(config)
-    num_bytes = checkpoint_bytes(Path(model_path(config.checkpoint)), config.weights)
+    if config.resume:
+        check_same(config.resume, config)
+    openings(config)
+    checkpoint = read_checkpoint(model_path(config.checkpoint), config.weights)
+    from tamis.bagel.checkpoint import check_numbers
+    from tamis.bagel.checkpoint import check_settings as check_with_model
+
+    check_with_model(config.settings, checkpoint.shape, checkpoint.latent_rule)
+    check_numbers(config.device, config.dtype, config.autoencoder_dtype)
+    limit = checkpoint.shape.language.context
     num_rows = num_pictures = 0
     first = ""
     for problem in problems(config, bad_rows):
+        texts = [item for item in problem.items if isinstance(item, str)]
+        needed = checkpoint.num_positions(texts, len(problem.items) - len(texts), config.settings.system_prompt)
+        if needed >= limit:
+            bad_rows.append(BadRow(problem.where, "", f"the problem takes {needed} positions, and the model has {limit}"))
+            continue
         first = first or "\n".join(item if isinstance(item, str) else f"[{item.path}]" for item in problem.items)
         num_rows += 1
         num_pictures += len(problem.images)
-    return Check(num_rows, num_pictures, num_bytes, first)
+    return Check(num_rows, num_pictures, checkpoint.num_bytes, first)
+
+
+def check_same(path: Path, config: Reasoning) -> None:
+    """Refuse to go on with what is no run, or was begun under other settings.
+
+    Raises:
+        RunFolderError: With what is different.
+    """
+    record = read_run_file(path / CANDIDATES_FOLDER)
+    if record is None:
+        raise RunFolderError(f"nothing to resume: {path} holds no run", "Leave --resume out to start one")
+    changes = ", ".join(differences(record["config"], decode(encode(identity(config)))))
+    if changes:
+        advice = "Give the settings as they were, or leave --resume out"
+        raise RunFolderError(f"{path} was begun under other settings: {changes}", advice)
 
 
 def problems(config: Reasoning, bad_rows: list[BadRow]) -> Iterator[InterleavedProblem]:
@@ -109,7 +142,8 @@ def openings(config: Reasoning) -> list[Opening]:
     import torch
 
     if config.num_replicas > (there := torch.cuda.device_count()):
-        raise UsageError(f"--num-gpus is {config.num_replicas}, and there are {there} here", "Give as many as there are")
+        advice = "Give as many as there are" if there else "Leave it out, or try it with --device cpu"
+        raise UsageError(f"--num-gpus is {config.num_replicas}, and there are {there} here", advice)
     return [Opening(folder, f"cuda:{index}", *rest) for index in range(config.num_replicas)]
 
 

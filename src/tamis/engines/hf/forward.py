@@ -20,10 +20,11 @@ from transformers import PreTrainedModel
 from transformers.cache_utils import Cache
 from transformers.modeling_outputs import BaseModelOutputWithPast
 
+from tamis.engines.device import is_out_of_memory
 from tamis.engines.hf.cache import Prefix, SharedCache, prefill
 from tamis.engines.hf.load import Loaded
 from tamis.engines.hf.masks import layer_kinds, layer_masks
-from tamis.engines.hf.probe import difference, is_out_of_memory, tolerance
+from tamis.engines.hf.probe import difference, tolerance
 from tamis.errors import EngineError
 
 CPU_TOKENS, GPU_TOKENS = 512, 16_384  # a chunk, padding included; more makes a CPU slower

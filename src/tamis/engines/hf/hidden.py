@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tamis.engines.chains import chain_row, moves
-from tamis.engines.hf.probe import is_out_of_memory
+from tamis.engines.device import is_out_of_memory
 from tamis.engines.hf.step_sums import Part, StepSums
 from tamis.engines.hf.text import Detokenizer
 from tamis.records import EmbeddingChain

@@ -22,12 +22,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from tamis.engines.device import is_out_of_memory
 from tamis.engines.hf.batch import Batch, Job, Opening, Row
 from tamis.engines.hf.cache import Prefix, SlotCache, prefill
 from tamis.engines.hf.hidden import HiddenSums, finish
 from tamis.engines.hf.intake import blank_sample, read_request
 from tamis.engines.hf.load import Loaded
-from tamis.engines.hf.probe import is_out_of_memory, same_bits
+from tamis.engines.hf.probe import same_bits
 from tamis.engines.hf.step import Stepper
 from tamis.engines.hf.telling import Telling
 from tamis.engines.hf.text import Detokenizer, cut_at_stop

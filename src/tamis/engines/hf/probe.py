@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from tamis.engines.device import is_out_of_memory
 from tamis.engines.hf.cache import SlotCache, prefill
 from tamis.engines.hf.load import Loaded
 from tamis.engines.hf.step import Stepper
@@ -86,8 +87,3 @@ def same_bits(stepper: Stepper, fewer: int, all_rows: int) -> bool:
             logits, _ = stepper(cache, line[:num_rows], np.full(num_rows, position))
         results.append(logits[:fewer])
     return torch.equal(*results)
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory ran out, on whatever device."""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "DefaultCPUAllocator" in str(error)

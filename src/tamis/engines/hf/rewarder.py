@@ -23,10 +23,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers.cache_utils import Cache
 
+from tamis.engines.device import is_out_of_memory
 from tamis.engines.hf.cache import Prefix
 from tamis.engines.hf.forward import NOT_NUMBERS, OUT_OF_MEMORY, TRUNK, Body, Row
 from tamis.engines.hf.load import Loaded
-from tamis.engines.hf.probe import difference, is_out_of_memory, tolerance
+from tamis.engines.hf.probe import difference, tolerance
 from tamis.errors import EngineError
 from tamis.records import Failure, Question, Verdict
 

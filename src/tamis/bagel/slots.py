@@ -1,0 +1,86 @@
+"""Places for the rows that advance together, with their caches; where memory runs out there are fewer of them for a while."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+
+import torch
+
+from tamis.bagel.cache import Context
+from tamis.bagel.model import Model
+from tamis.bagel.rows import Row
+from tamis.bagel.settings import Puzzle
+from tamis.engines.hf.sampler import Sampler
+from tamis.records import Sampling
+
+
+class Slots:
+    """The rows that are in.
+
+    Attributes:
+        rows: Of each slot its row.
+        seen: The cache from which texts are drawn; see `rows`.
+        sampler: Draws the tokens of all slots.
+    """
+
+    def __init__(self, model: Model, num_slots: int, temperature: float) -> None:
+        self._model = model
+        self._sampling = Sampling(temperature=temperature)
+        self._wanted = num_slots
+        self._too_many: set[int] = set()  # numbers of slots for which memory did not suffice once
+        self._again: deque[Puzzle] = deque()  # they have to begin anew
+        self._make(num_slots)
+
+    def _make(self, num_slots: int) -> None:
+        self.rows: list[Row | None] = [None] * num_slots
+        self._caches = [self._model.new_cache(num_slots) for _ in range(3)]
+        self.seen = self._caches[0]
+        self.sampler = Sampler(num_slots)
+        for slot in range(num_slots):
+            self.sampler.set(slot, self._sampling)
+
+    @property
+    def are_empty(self) -> bool:
+        """Whether nobody is in, and nobody waits to begin anew."""
+        return not (self._again or any(self.rows))
+
+    def admissions(self, puzzles: Iterator[Puzzle]) -> Iterator[tuple[int, Puzzle]]:
+        """The free slots, once each, and who is to have them; after memory ran out new ones wait for those that were in."""
+        if self.are_empty and len(self.rows) < self._wanted:
+            self._make(self._wanted)
+        for slot in [slot for slot, row in enumerate(self.rows) if row is None]:
+            if self._again:
+                yield slot, self._again.popleft()
+            elif len(self.rows) < self._wanted:
+                return
+            elif puzzle := next(puzzles, None):
+                yield slot, puzzle
+            else:
+                return
+
+    def contexts(self, slot: int) -> tuple[Context, Context, Context]:
+        """The three of a row: `seen`, `full`, `words`."""
+        seen, full, words = (Context(cache, slot) for cache in self._caches)
+        return seen, full, words
+
+    def halve(self) -> Row | None:
+        """Let the rows that are in begin anew, half as many at a time; one that was alone is given back.
+
+        When they are done there are as many slots as before, for it may have been one row that was too large; but not a
+        second time.
+        """
+        num_slots = len(self.rows)
+        alone = self.rows[0] if num_slots == 1 else None
+        if not alone:
+            self._again.extend(row.puzzle for row in self.rows if row)
+        if num_slots in self._too_many:
+            self._wanted = max(1, num_slots // 2)
+        self._too_many.add(num_slots)
+        del self.seen
+        self._caches.clear()
+        self.rows.clear()
+        if self._model.device.type == "cuda":
+            torch.cuda.empty_cache()
+        self._make(max(1, num_slots // 2))
+        return alone
