@@ -49,7 +49,7 @@ from tamis.bagel.chance import Chance
 from tamis.bagel.flow import draw
 from tamis.bagel.settings import Interleaving, Puzzle, Thought
 
-CASES = ("1x50x32", "4x50x32", "4x10x32", "2x10x256")
+CASES = ("1x50x32", "1x10x32", "4x50x32", "4x10x32", "2x50x32", "2x10x256")
 LONG = 256  # tokens of a text that counts as long
 QUESTION = "Which way does the ring go, and on which tile does it come to rest?"
 CHECK = "2x6x12"

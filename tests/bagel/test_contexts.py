@@ -19,7 +19,8 @@ from torch import Tensor
 
 from tamis.bagel import attention
 from tamis.bagel.attention import Step
-from tamis.bagel.cache import Context
+from tamis.bagel.cache import Cache, Context
+from tamis.bagel.config import LanguageShape
 from tamis.bagel.flow import Branches, Canvas, Velocities, draw
 from tamis.bagel.model import MARKS, Model
 from tamis.bagel.settings import Guidance
@@ -179,3 +180,30 @@ def test_a_cache_that_could_not_grow_in_all_its_layers_grows_later(model: Model,
     assert {tensor.shape[2] for tensor in (*cache.keys, *cache.values)} == {cache.num_columns}
     assert cache.num_columns >= 900
     assert bool((cache.keys[0][0, :, :256] == 3.0).all())
+
+
+@pytest.mark.parametrize("num_threads", [1, 2, 3])
+@pytest.mark.parametrize(("head_dim", "groups"), [(32, 1), (32, 3), (16, 2), (128, 7)])
+def test_a_step_gives_a_slot_the_same_beside_any_number_of_others(num_threads: int, head_dim: int, groups: int) -> None:
+    num_slots, num_heads, num_columns = 8, 2, 300
+    shape = LanguageShape(groups * num_heads * head_dim, 0, 1, groups * num_heads, num_heads, 0, 1.0, 1.0, 0)
+    generator = torch.Generator().manual_seed(0)
+    before = torch.get_num_threads()
+    torch.set_num_threads(num_threads)
+    try:
+        found = []
+        held_columns = torch.randn(num_slots, num_heads, num_columns, head_dim, generator=generator)
+        counts = (groups * num_heads, num_heads, num_heads)
+        q, k, v = (torch.randn(num_slots, count, head_dim, generator=generator) for count in counts)
+        for size in (1, 2, 3, 5, num_slots):
+            cache = Cache(shape, size, torch.device("cpu"), torch.float32)
+            cache.reserve(num_columns)
+            for tensor in (cache.keys[0], cache.values[0]):
+                tensor[:, :, :num_columns] = held_columns[:size]
+            columns = torch.tensor([70, *[250] * 7])[:size]
+            step = Step(cache, columns, columns, 251)
+            rows = [torch.nn.functional.pad(each[:size], (0, 0, 0, 0, 0, step.num_rows - size)) for each in (q, k, v)]
+            found.append(step(0, *rows)[0])
+        assert all(torch.equal(each, found[0]) for each in found)
+    finally:
+        torch.set_num_threads(before)

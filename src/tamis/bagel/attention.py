@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.functional import scaled_dot_product_attention
+from torch.nn.functional import pad, scaled_dot_product_attention
 
 from tamis.bagel.cache import Cache, Piece
 from tamis.bagel.padding import padded
@@ -75,7 +75,7 @@ class Step:
     def __init__(self, cache: Cache, columns: Tensor, positions: Tensor, num_columns: int) -> None:
         num_slots = len(columns)
         self.num_rows = self.split = padded(num_slots, columns.device, cache.dtype)
-        self.positions = torch.nn.functional.pad(positions, (0, self.num_rows - num_slots))
+        self.positions = pad(positions, (0, self.num_rows - num_slots))
         self._cache = cache
         self._columns = columns
         self._slots = torch.arange(num_slots, device=columns.device)
@@ -91,10 +91,12 @@ class Step:
         keys[self._slots, :, self._columns] = k[:num_slots]
         values[self._slots, :, self._columns] = v[:num_slots]
         grouped = q[:num_slots].unflatten(1, (keys.shape[1], -1))  # (slots, KV heads, heads a KV head, D)
-        shown = slice(self._num_columns)
+        shown, groups = slice(self._num_columns), grouped.shape[2]
+        if q.device.type == "cpu":  # whose threads give an odd number of queries other bits
+            grouped = pad(grouped, (0, 0, 0, groups % 2))
         seen = scaled_dot_product_attention(grouped, keys[:, :, shown], values[:, :, shown], attn_mask=self._mask)
         out = torch.zeros_like(q)
-        out[:num_slots] = seen.flatten(1, 2)
+        out[:num_slots] = seen[:, :, :groups].flatten(1, 2)
         return out
 
 
