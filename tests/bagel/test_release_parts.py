@@ -35,7 +35,6 @@ def put(path: Path, **tensors: torch.Tensor) -> None:
         ("vit_config.json", "num_attention_heads", 5, "5 heads on a width of 48"),
         ("vit_config.json", "patch_size", 10**9, "patch_embedding.weight is [48, 588]"),
         ("vit_config.json", "num_hidden_layers", 10**9, "2 at vit_model.vision_model.encoder.layers.*"),
-        ("config.json", "latent_patch_size", 10**9, "vae2llm.weight is [64, 64]"),
         ("config.json", "vae_transform", [1032, 64], "latent_pos_embed.pos_embed has places for 1024 pixels"),
         ("config.json", "vit_transform", [10**15, 64], "vit_pos_embed.pos_embed has places for 980 pixels"),
         ("config.json", "vae_transform", [64, 128], "the longer first"),
@@ -56,13 +55,25 @@ def test_sizes_that_are_rounded_into_the_tables(folder: Path) -> None:
     assert model.latent_rule.size(5000, 1000) == (1024, 208)
 
 
-def test_a_small_table_of_positions_wants_its_sizes_named(folder: Path) -> None:
+def test_sizes_that_are_not_given_go_as_far_as_the_table(folder: Path) -> None:
     put(folder / "ema.safetensors", latent_pos_embed__pos_embed=torch.zeros(16, 64))
-    line = refused(folder)
-    assert "config.json: vae_transform is not given, and then it is [1024, 512]" in line
-    assert "places for 64 pixels a side. Write vae_transform into config.json" in line
+    assert open_model(folder, device="cpu").shape.latent_sides == (64, 64)
     edit(folder / "config.json", vae_transform=[64, 32])
-    assert open_model(folder, device="cpu").shape.latent_side == 4
+    assert open_model(folder, device="cpu").shape.latent_sides == (64, 32)
+
+
+def test_fields_that_releases_leave_out(folder: Path) -> None:
+    vision = json.loads((folder / "vit_config.json").read_text())
+    (folder / "vit_config.json").write_text(json.dumps({k: v for k, v in vision.items() if k != "layer_norm_eps"}))
+    (folder / "config.json").write_text("{}")
+    shape = open_model(folder, device="cpu").shape
+    assert (shape.vision.norm_eps, shape.latent_patch, shape.latent_sides) == (1e-6, 2, (1024, 512))
+
+
+def test_an_index_of_another_model_is_passed_over(folder: Path) -> None:
+    (folder / "ema.safetensors").rename(folder / "weights-00001-of-00001.safetensors")
+    (folder / "ema.safetensors.index.json").write_text(json.dumps({"weight_map": {"x": "ema.safetensors"}}))
+    open_model(folder, device="cpu")
 
 
 @pytest.mark.parametrize(

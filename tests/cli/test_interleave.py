@@ -399,6 +399,7 @@ def test_a_dry_run(site: Path, tamis: Tamis) -> None:
         (("--num_timesteps", "1"), "--num-timesteps: 1"),
         (("--cfg-interval", "0.8,0.2"), "--cfg-interval: (0.8, 0.2)"),
         (("--score", "usc"), "--score: usc"),
+        (("--checkpoint-dir", "embedded"), "embedded does not draw. The embedded model that does is embedded-interleave"),
         (("--device", "cuda"), "cuda cannot be used here"),
         (("--dtype", "float8"), "no such type: float8"),
         (("--num-gpus", "2", "--device", "cuda:1"), "--num-gpus 2 and --device cuda:1"),

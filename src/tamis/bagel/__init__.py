@@ -2,6 +2,13 @@
 
 The model is BAGEL (Deng et al. 2505.14683), the loop that of Zebra-CoT (Li et al. 2507.16746).
 Importing this is light; opening a model needs the extra `bagel`.
+
+    settings                                    what can be set, what goes in and comes out
+    config, fields, weights, words, checkpoint  a release folder: shapes, tensors, tokenizer
+    model                                       the whole, of transformer, vision, autoencoder, pictures, positions
+    cache, attention, padding, offload          contexts, who sees whom in a forward pass, and where it computes
+    chance, rows, flow, slots, loop             a row's luck and contexts, noise to pictures, many rows together
+    replicas, worker                            the model here, or in several processes
 """
 
 from __future__ import annotations

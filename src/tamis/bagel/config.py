@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isqrt
 from pathlib import Path
 
@@ -17,10 +17,10 @@ AUTOENCODER_FILE = "ae.safetensors"
 NUM_GROUPS = 32
 """In which the autoencoder's norms take the channels of every level."""
 
-_SIDES = {"latent_sides": "vae_transform", "vision_sides": "vit_transform"}
-"""Where `config.json` may say in which sizes the model knows pictures; releases of full size say it nowhere."""
 _LATENT_TABLE, _VISION_TABLE = "latent_pos_embed.pos_embed", "vit_pos_embed.pos_embed"
 _WORDS_TABLE = "language_model.model.embed_tokens.weight"
+_LATENTS_IN = "vae2llm.weight"
+_WITHOUT = "Fetch it again, or write {} into it: then the sizes of pictures are the published ones"
 _LAYERS, _TOWER = "language_model.model.layers.", "vit_model.vision_model."
 
 
@@ -104,27 +104,31 @@ def read_shape(folder: Path, tensors: TensorShapes, autoencoder: TensorShapes) -
     Raises:
         EngineError: A file or a field is missing, is not what it should be, or says of the model what it cannot be.
     """
-    whole = Fields.of(folder / WHOLE_FILE)
+    whole = Fields.of(folder / WHOLE_FILE, _WITHOUT)
     if whole.row.get("interpolate_pos"):
         raise EngineError(
             f"{whole.path}: interpolate_pos: models that interpolate positions are not known", "Use another release"
         )
+    small = _autoencoder(autoencoder)
     shape = ModelShape(
         language=_language(Fields.of(folder / LANGUAGE_FILE), tensors),
         vision=_vision(Fields.of(folder / VISION_FILE), tensors),
-        autoencoder=_autoencoder(autoencoder),
-        latent_patch=whole.number("latent_patch_size"),
+        autoencoder=small,
+        latent_patch=isqrt(_sizes(tensors, _LATENTS_IN, 2)[1] // small.latent_channels),
         latent_side=_side(tensors, _LATENT_TABLE),  # not config.json's max_latent_size, which may be wrong
         vision_side=_side(tensors, _VISION_TABLE),
-        **{field: whole.sides(name) for field, name in _SIDES.items() if name in whole.row},
     )
-    _agree(whole, "latent_patch_size", shape.latent_width, tensors, "vae2llm.weight", 1)
-    _check_places(whole, _SIDES["latent_sides"], shape.latent_sides, shape.latent_stride, shape.latent_side, _LATENT_TABLE)
-    _check_places(whole, _SIDES["vision_sides"], shape.vision_sides, shape.vision.patch, shape.vision_side, _VISION_TABLE)
+    if shape.latent_width != (found := _sizes(tensors, _LATENTS_IN, 2)[1]):
+        message = f"the tensor {_LATENTS_IN} takes {found} numbers, and no square of latents has {small.latent_channels} each"
+        raise EngineError(message, ADVICE)
     if shape.vision.num_places < shape.vision_side**2:
         message = f"the tensor {_VISION_TABLE} has {shape.vision_side**2} places, the vision tower's own table fewer"
         raise EngineError(f"{message}: {shape.vision.num_places}", ADVICE)
-    return shape
+    return replace(
+        shape,
+        latent_sides=_sides(whole, "vae_transform", shape.latent_sides, shape.latent_stride, shape.latent_side, _LATENT_TABLE),
+        vision_sides=_sides(whole, "vit_transform", shape.vision_sides, shape.vision.patch, shape.vision_side, _VISION_TABLE),
+    )
 
 
 def _language(fields: Fields, tensors: TensorShapes) -> LanguageShape:
@@ -157,7 +161,7 @@ def _vision(fields: Fields, tensors: TensorShapes) -> VisionShape:
         num_heads=fields.number("num_attention_heads"),
         patch=fields.number("patch_size"),
         num_places=(fields.number("image_size") // fields.number("patch_size")) ** 2,
-        norm_eps=fields.real("layer_norm_eps"),
+        norm_eps=fields.real("layer_norm_eps", 1e-6),  # releases leave it out, and so are read the class's default
     )
     table = f"{_TOWER}embeddings.position_embedding.weight"
     _agree(fields, "hidden_size", shape.hidden, tensors, table, 1)
@@ -209,15 +213,19 @@ def _check_layers(fields: Fields, num_layers: int, tensors: TensorShapes, prefix
         raise fields.refusal("num_hidden_layers", f"not what the weights have: {found} at {prefix}*, and not {num_layers}")
 
 
-def _check_places(whole: Fields, name: str, sides: tuple[int, int], stride: int, num_places: int, table: str) -> None:
-    """Refuse pictures that would be larger than the table of positions: sides are rounded to multiples of `stride`."""
-    if 2 * sides[0] < stride * (2 * num_places + 1):
-        return
-    told = "is not given, and then it is" if name not in whole.row else "is"
-    message = (
-        f"{whole.path}: {name} {told} {list(sides)}, and the tensor {table} has places for {num_places * stride} pixels a side"
-    )
-    raise EngineError(message, f"Write {name} into {WHOLE_FILE} as the model was trained: [longest, shortest]")
+def _sides(whole: Fields, name: str, published: tuple[int, int], stride: int, num_places: int, table: str) -> tuple[int, int]:
+    """The longest and the shortest side of a picture: as given, else as published, as far as the table of positions goes.
+
+    Releases of full size give them nowhere.
+    """
+    most = stride * num_places
+    if name not in whole.row:
+        return min(published[0], most), min(published[1], most)
+    sides = whole.sides(name)
+    if 2 * sides[0] >= stride * (2 * num_places + 1):  # sides are rounded to multiples of `stride`
+        message = f"{whole.path}: {name} is {list(sides)}, and the tensor {table} has places for {most} pixels a side"
+        raise EngineError(message, f"Write {name} into {WHOLE_FILE} as the model was trained: [longest, shortest]")
+    return sides
 
 
 def _side(tensors: TensorShapes, name: str) -> int:

@@ -27,8 +27,8 @@ class Fields:
     row: Mapping[str, Any]
 
     @staticmethod
-    def of(path: Path) -> Fields:
-        """Read a file that holds one object.
+    def of(path: Path, advice: str = ADVICE) -> Fields:
+        """Read a file that holds one object; `advice` is for those who have none.
 
         Raises:
             EngineError: There is none.
@@ -36,13 +36,13 @@ class Fields:
         try:
             row = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
-            raise EngineError(f"no {path.name} in the model folder {path.parent}", ADVICE) from None
+            raise EngineError(f"no {path.name} in the model folder {path.parent}", advice) from None
         except RecursionError:
-            raise EngineError(f"cannot read {path}: it is nested too deeply", ADVICE) from None
+            raise EngineError(f"cannot read {path}: it is nested too deeply", advice) from None
         except (OSError, ValueError) as error:
-            raise EngineError(f"cannot read {path}: {error}", ADVICE) from None
+            raise EngineError(f"cannot read {path}: {error}", advice) from None
         if not isinstance(row, dict):
-            raise EngineError(f"{path}: no JSON object", ADVICE)
+            raise EngineError(f"{path}: no JSON object", advice)
         return Fields(path, row)
 
     def number(self, name: str) -> int:
@@ -52,9 +52,9 @@ class Fields:
             raise self.refusal(name, "no whole number above 0")
         return value
 
-    def real(self, name: str) -> float:
-        """A number above zero."""
-        value = self.row.get(name)
+    def real(self, name: str, otherwise: float | None = None) -> float:
+        """A number above zero; `otherwise` where there is none."""
+        value = self.row.get(name, otherwise)
         if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value <= sys.float_info.max:
             raise self.refusal(name, "no number above 0")
         return float(value)

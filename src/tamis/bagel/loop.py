@@ -73,7 +73,7 @@ class _Loop:
         self._chance = chance
         self._reader = Reader(model, settings)
         shape = model.shape
-        side = min(_SIDE, shape.latent_sides[0], shape.latent_side * shape.latent_stride)
+        side = min(_SIDE, model.latent_rule.longest, shape.latent_side * shape.latent_stride)
         side -= side % shape.latent_stride
         self._size = settings.size or (side, side)
         self._done: deque[Solution] = deque()
@@ -82,24 +82,26 @@ class _Loop:
     @torch.inference_mode()
     def run(self, puzzles: Iterator[Puzzle]) -> Iterator[Solution]:
         """Go on until every puzzle is done."""
-        while True:
+        while self._slots.admit(puzzles):
             fits = True
             try:
-                for slot, puzzle in self._slots.admissions(puzzles):
-                    self._seat(slot, puzzle)
-                if self._slots.are_empty and not self._done:
-                    return
                 self._advance()
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
                 fits = False  # the error holds on to what the step had made, as long as it is at hand
-            if not fits and (row := self._slots.halve()):
-                self._leave(row, "error", Failure("engine", "out of memory with this row alone"))
+            if not fits:
+                self._go_on_with_fewer()
             while self._done:
                 yield self._done.popleft()
 
+    def _go_on_with_fewer(self) -> None:
+        if row := self._slots.halve():
+            self._leave(row, "error", Failure("engine", "out of memory with this row alone"))
+
     def _advance(self) -> None:
+        while self._slots.admitted:
+            self._seat(*self._slots.admitted.popleft())
         rows = [row for row in self._slots.rows if row]
         if any(not row.is_closed for row in rows):
             self._write()

@@ -20,6 +20,7 @@ class Slots:
 
     Attributes:
         rows: Of each slot its row.
+        admitted: Who has a slot and is not in it yet.
         seen: The cache from which texts are drawn; see `rows`.
         sampler: Draws the tokens of all slots.
     """
@@ -27,9 +28,10 @@ class Slots:
     def __init__(self, model: Model, num_slots: int, temperature: float) -> None:
         self._model = model
         self._sampling = Sampling(temperature=temperature)
-        self._wanted = num_slots
+        self._most = self._wanted = num_slots
         self._too_many: set[int] = set()  # numbers of slots for which memory did not suffice once
         self._again: deque[Puzzle] = deque()  # they have to begin anew
+        self.admitted: deque[tuple[int, Puzzle]] = deque()
         self._make(num_slots)
 
     def _make(self, num_slots: int) -> None:
@@ -40,24 +42,23 @@ class Slots:
         for slot in range(num_slots):
             self.sampler.set(slot, self._sampling)
 
-    @property
-    def are_empty(self) -> bool:
-        """Whether nobody is in, and nobody waits to begin anew."""
-        return not (self._again or any(self.rows))
+    def admit(self, puzzles: Iterator[Puzzle]) -> bool:
+        """Say who is to have the free slots, once each; whether there is anybody left.
 
-    def admissions(self, puzzles: Iterator[Puzzle]) -> Iterator[tuple[int, Puzzle]]:
-        """The free slots, once each, and who is to have them; after memory ran out new ones wait for those that were in."""
-        if self.are_empty and len(self.rows) < self._wanted:
+        After memory ran out new ones wait until those are done that were in.
+        """
+        if not (self._again or any(self.rows)) and len(self.rows) < self._wanted:
             self._make(self._wanted)
         for slot in [slot for slot, row in enumerate(self.rows) if row is None]:
             if self._again:
-                yield slot, self._again.popleft()
+                self.admitted.append((slot, self._again.popleft()))
             elif len(self.rows) < self._wanted:
-                return
+                break
             elif puzzle := next(puzzles, None):
-                yield slot, puzzle
+                self.admitted.append((slot, puzzle))
             else:
-                return
+                break
+        return bool(self.admitted) or any(self.rows)
 
     def contexts(self, slot: int) -> tuple[Context, Context, Context]:
         """The three of a row: `seen`, `full`, `words`."""
@@ -67,16 +68,21 @@ class Slots:
     def halve(self) -> Row | None:
         """Let the rows that are in begin anew, half as many at a time; one that was alone is given back.
 
-        When they are done there are as many slots as before, for it may have been one row that was too large; but not a
-        second time.
+        When they are done there are as many slots as before, for one of them may have been too large: one that was alone
+        has taken the blame. Without such a row there are fewer for good from the second time on.
         """
         num_slots = len(self.rows)
         alone = self.rows[0] if num_slots == 1 else None
-        if not alone:
+        if alone:
+            self._wanted = self._most
+            self._too_many.clear()
+        else:
             self._again.extend(row.puzzle for row in self.rows if row)
-        if num_slots in self._too_many:
-            self._wanted = max(1, num_slots // 2)
-        self._too_many.add(num_slots)
+            self._again.extend(puzzle for _, puzzle in self.admitted)
+            if num_slots in self._too_many:
+                self._wanted = max(1, num_slots // 2)
+            self._too_many.add(num_slots)
+        self.admitted.clear()
         del self.seen
         self._caches.clear()
         self.rows.clear()

@@ -48,7 +48,7 @@ def find_weights(folder: Path, name: str = "") -> TensorFiles:
         EngineError: They are not there, or cannot be read.
     """
     if not folder.is_dir():
-        raise EngineError(f"no model folder at: {folder}", "Give the folder of a release")
+        raise EngineError(f"no model folder at: {folder}", "Give the folder of a release, or embedded-interleave")
     there = sorted(path for path in folder.glob("*.safetensors") if path.name != AUTOENCODER_FILE)
     if name:
         if (path := folder / name) not in there:
@@ -58,9 +58,9 @@ def find_weights(folder: Path, name: str = "") -> TensorFiles:
     for known in WEIGHTS_FILES:
         if folder / known in there:
             return read_headers([folder / known])
-    if indexes := sorted(folder.glob("*.safetensors.index.json")):
-        named = {path for index in indexes for path in shards(index)}
-        return read_headers(sorted(path for path in named if path.name != AUTOENCODER_FILE))
+    indexes = sorted(folder.glob("*.safetensors.index.json"))
+    if named := {path for index in indexes for path in shards(index, may_be_stale=True)} - {folder / AUTOENCODER_FILE}:
+        return read_headers(sorted(named))
     if not there:
         names = ", ".join(WEIGHTS_FILES)
         raise EngineError(f"no weights in the model folder {folder} (looked for {names} and shards)", "Fetch the release whole")

@@ -70,6 +70,8 @@ def _warn(options: argparse.Namespace, config: Reasoning) -> None:
     """Say which options play no part."""
     if options.text_temperature and not options.do_sample:
         print(f"warning: --text-temperature {options.text_temperature:g} plays no part without --do-sample", file=sys.stderr)
+    if config.resume and options.output_dir != interleave_options.OUTPUT_DIR:
+        print(f"warning: --output-dir {options.output_dir} plays no part with --resume", file=sys.stderr)
     if config.n > 1 and not config.settings.temperature:
         print("warning: candidates differ by their pictures alone: texts are greedy without --do-sample", file=sys.stderr)
 
@@ -109,12 +111,13 @@ def _dry_run(config: Reasoning) -> int:
 
 
 class _Line(ProgressLine):
-    """The progress line with the pictures behind the candidates."""
+    """The progress line with the pictures, which are drawn long before the first row is done."""
 
     def __init__(self, session: Session) -> None:
         super().__init__(session.progress, session.num_rows * session.config.n)
         self._session = session
 
     def line(self) -> str:
-        """`12/40 samples  3.1/s  ...  10 pictures`."""
-        return f"{super().line()}  {self._session.num_pictures} pictures"
+        """`12/40 samples  10 pictures  3.1/s  ...`."""
+        samples, _, others = super().line().partition("  ")
+        return f"{samples}  {self._session.num_pictures} pictures  {others}"

@@ -92,7 +92,8 @@ def _warnings(evaluation: TraceEvaluation) -> list[str]:
     if evaluation.is_complete is not False:
         return []
     of_all = f" of {evaluation.num_rows}" if evaluation.num_rows else ""
-    return [f"the run is not complete: {len(evaluation.results)}{of_all} rows are there, and short ones end first"]
+    there = f"{len(evaluation.results)}{of_all} rows are there"
+    return [f"the run is not complete: {there}; those with few steps are done first, and the numbers lean to them"]
 
 
 class _Comparing(StatusLine):

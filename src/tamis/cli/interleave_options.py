@@ -15,6 +15,7 @@ from tamis.sources.interleaved import ImageOrder
 if TYPE_CHECKING:
     from tamis.workflows.reasoning import Reasoning
 
+OUTPUT_DIR = Path("output")
 PUBLISHED_TEMPERATURE = 0.3
 _UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30}
 _DEFAULT = Interleaving()
@@ -50,9 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--seed", type=int, default=42, help="seed of the run (default: %(default)s)")
     group = parser.add_argument_group("run")
-    group.add_argument(
-        "--output-dir", type=Path, default=Path("output"), help="where the run's folder goes (default: ./output)"
-    )
+    group.add_argument("--output-dir", type=Path, default=OUTPUT_DIR, help="where the run's folder goes (default: ./output)")
     group.add_argument("--resume", type=Path, metavar="DIR", help="go on with a run: the folder batch_inference_<time>")
     group.add_argument("--dry-run", action="store_true", help="check all rows and the checkpoint's files, draw nothing")
 

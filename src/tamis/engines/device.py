@@ -6,6 +6,9 @@ import torch
 
 from tamis.errors import UsageError, first_line
 
+_OUT_OF_MEMORY = ("DefaultCPUAllocator", "CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
+"""In the messages of errors that have no type of their own."""
+
 
 def find_device(name: str) -> torch.device:
     """The device `name`; "auto" is a GPU where there is one.
@@ -25,4 +28,4 @@ def find_device(name: str) -> torch.device:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory ran out, on whatever device."""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "DefaultCPUAllocator" in str(error)
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(words in str(error) for words in _OUT_OF_MEMORY)

@@ -124,8 +124,8 @@ def weights_files(folder: Path) -> list[str]:
     return found or [name for name in names if name.startswith("pytorch_model") and name.endswith((".bin", ".bin.index.json"))]
 
 
-def shards(index: Path) -> list[Path]:
-    """The files that an index of weights names.
+def shards(index: Path, *, may_be_stale: bool = False) -> list[Path]:
+    """The files that an index of weights names; none where it may be another model's, and none of them is there.
 
     Raises:
         EngineError: It cannot be read, or names what is not there, or lies in another folder.
@@ -137,7 +137,10 @@ def shards(index: Path) -> list[Path]:
         raise EngineError(f"the index cannot be read: {index}: {error!r}", "Copy the folder again") from error
     if strange:
         raise EngineError(f"the index names what are no files of its folder: {index}: {strange[0]!r}", "Copy the folder again")
-    if missing := [name for name in named if not (index.parent / name).is_file()]:
+    missing = [name for name in named if not (index.parent / name).is_file()]
+    if may_be_stale and missing == named:
+        return []
+    if missing:
         raise EngineError(
             f"{len(missing)} of {len(named)} parts of the model are not in {index.parent}: {', '.join(missing[:4])} "
             f"(named by {index.name})",

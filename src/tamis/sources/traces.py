@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from tamis.errors import InputError
 from tamis.records import Image, Trace
@@ -79,17 +79,27 @@ class TraceFile:
         if place is None:
             return None
         with self._path.open("rb") as file:
-            file.seek(place)
-            return read_trace(_object(file.readline()), sample_id)
+            return self._read(file, sample_id, place)
 
     def traces(self) -> Iterator[Trace]:
-        """What came of each row: ids that are numbers in their order, then the others in that of the file."""
+        """What came of each row: ids that are numbers in their order, then the others in that of the file.
+
+        Raises:
+            InputError: The file is another one now.
+        """
         names: list[int | str] = sorted(name for name in self._places if isinstance(name, int))
         names += [name for name in self._places if isinstance(name, str)]
         with self._path.open("rb") as file:
             for name in names:
-                file.seek(self._places[name])
-                yield read_trace(_object(file.readline()), name)
+                yield self._read(file, name, self._places[name])
+
+    def _read(self, file: BinaryIO, sample_id: int | str, place: int) -> Trace:
+        file.seek(place)
+        with suppress(BadField):
+            values = _object(file.readline())
+            if str(values.get("sample_id")) == str(sample_id):
+                return read_trace(values, sample_id)
+        raise InputError(f"{self._path} was written while it was read", "Let the run come to its end first")
 
     def picture(self, path: str) -> Path:
         """The file of a picture of the results, also where their folder was moved.
@@ -99,7 +109,9 @@ class TraceFile:
         """
         place = path.replace("\\", "/")
         begin = max(place.rfind(f"{name}/") for name in (IMAGES_FOLDER, CANDIDATE_IMAGES))
-        found = self.folder / (place[begin:] if begin >= 0 else path)
+        found = self.folder / path
+        if begin >= 0 and not (found.is_relative_to(self.folder) and _is_file(found)):
+            found = self.folder / place[begin:]  # the folder may have been moved
         try:
             is_inside = found.resolve().is_relative_to(self.folder.resolve())
         except (OSError, ValueError):  # no name that a file could have
@@ -107,6 +119,13 @@ class TraceFile:
         if not is_inside:
             raise InputError(f"the image {path} lies outside of {self.folder}")
         return found
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # no name that a file could have
+        return False
 
 
 def _object(line: bytes) -> dict[str, Any]:

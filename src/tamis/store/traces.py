@@ -60,6 +60,7 @@ class TraceFolder:
             try:
                 self._results = os.open(path / RESULTS_FILE, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
                 self._end = self._scan()
+                (path / SUMMARY_FILE).unlink(missing_ok=True)  # which says that the run is over
             except BaseException:
                 self._lock.release()
                 raise

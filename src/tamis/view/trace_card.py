@@ -9,13 +9,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 
-from tamis.view.candidates import ANSWER_CHARS, PROBLEM_CHARS, VERDICTS
+from tamis.view.candidates import ANSWER_CHARS, MOST_CANDIDATES, PROBLEM_CHARS, VERDICTS
 from tamis.view.text import NOTHING, count, esc, number, shorten
 
 TRUNCATED = "truncated"
 
 _ERROR_CHARS = 400
 _QUESTION_CHARS = 160
+_MOST_PARTS = 200
 _SHOWN_SIDE = 144  # pixels of the longer side which smaller pictures are enlarged to, at least
 _ORDER = "The results do not say where the pictures belong in the text: all of them stand behind it."
 
@@ -91,9 +92,11 @@ def _summary(made: Card) -> str:
 def _others(others: Sequence[tuple[str, Parts]]) -> str:
     """The candidates that were not chosen, folded."""
     shown = "".join(
-        f'<details class="other"><summary>{esc(label)}</summary><div>{_parts(parts)}</div></details>' for label, parts in others
+        f'<details class="other"><summary>{esc(label)}</summary><div>{_parts(parts)}</div></details>'
+        for label, parts in others[:MOST_CANDIDATES]
     )
-    return f'<p class="label apart">Not chosen</p>{shown}' if shown else ""
+    more = _more(len(others) - MOST_CANDIDATES, "candidates")
+    return f'<p class="label apart">Not chosen</p>{shown}{more}' if shown else ""
 
 
 def _error(error: str) -> str:
@@ -101,14 +104,18 @@ def _error(error: str) -> str:
 
 
 def _parts(parts: Parts) -> str:
-    return "".join(_text(part) if isinstance(part, str) else _picture(part) for part in parts) or '<p class="note">Nothing.</p>'
+    shown = "".join(_text(part) if isinstance(part, str) else _picture(part) for part in parts[:_MOST_PARTS])
+    return (shown or '<p class="note">Nothing.</p>') + _more(len(parts) - _MOST_PARTS, "texts and pictures")
+
+
+def _more(num: int, what: str) -> str:
+    return f'<p class="cut">{count(num)} more {what} are not shown here</p>' if num > 0 else ""
 
 
 def _text(text: str) -> str:
     text = text.replace("\r\n", "\n").strip()
     more = len(text) - PROBLEM_CHARS
-    cut = f'<p class="cut">{count(more)} characters are not shown here</p>' if more > 0 else ""
-    return f'<div class="text" dir="auto" lang="">{esc(text[:PROBLEM_CHARS])}</div>{cut}'
+    return f'<div class="text" dir="auto" lang="">{esc(text[:PROBLEM_CHARS])}</div>{_more(more, "characters")}'
 
 
 def _picture(picture: Picture) -> str:

@@ -210,8 +210,9 @@ class Session:
                 "input_jsonl": str(self.config.input.resolve()),
                 "endings": dict(sorted(endings.items())),
                 "failed_samples": [{"sample_id": name, "error": why} for name, why in statistics.failed.items()],
+                "bad_rows": [str(row) for row in self.bad_rows],
                 "is_complete": is_complete,
-                "rows": self.num_rows + self._num_bad,
+                "rows": None if self.config.start or self.config.end else self.num_rows + self._num_bad,
                 "this_run": {
                     "candidates_drawn": now.samples_done,
                     "candidates_failed": now.samples_failed,

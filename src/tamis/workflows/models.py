@@ -26,6 +26,7 @@ _EMBEDDED = {
     EMBEDDED_VISION: VISION_FOLDER,
     EMBEDDED_INTERLEAVE: INTERLEAVE_FOLDER,
 }
+EMBEDDED_NAMES = frozenset(_EMBEDDED)
 _DIGEST_EDGE = 1 << 20  # bytes of each end of a weights file that enter the model's digest
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from tamis.bagel import read_checkpoint
 from tamis.bagel.replicas import Opening
 from tamis.bagel.settings import Interleaving
+from tamis.config import EMBEDDED_INTERLEAVE
 from tamis.errors import RunFolderError, UsageError
 from tamis.records import Sampling
 from tamis.records.traced import CANDIDATES_FOLDER
@@ -20,7 +21,7 @@ from tamis.sources.interleaved import ImageOrder, InterleavedProblem, read_inter
 from tamis.store import read_run_file
 from tamis.store.configuration import differences
 from tamis.store.files import decode, encode
-from tamis.workflows.models import model_digest, model_path, versions
+from tamis.workflows.models import EMBEDDED_NAMES, model_digest, model_path, versions
 
 METHODS = FREE
 """By which of several candidates one may be chosen: the confidence of its texts."""
@@ -53,6 +54,8 @@ class Reasoning:
 def check_settings(config: Reasoning) -> None:
     """Raise UsageError where they cannot be."""
     config.settings.check()
+    if config.checkpoint in EMBEDDED_NAMES - {EMBEDDED_INTERLEAVE}:
+        raise UsageError(f"{config.checkpoint} does not draw", f"The embedded model that does is {EMBEDDED_INTERLEAVE}")
     if config.method not in METHODS:
         raise UsageError(f"--score: {config.method} is no score of token statistics", f"Use one of: {', '.join(METHODS)}")
 
@@ -71,7 +74,7 @@ def check(config: Reasoning, bad_rows: list[BadRow]) -> Check:
     """Read all rows and the headers of the checkpoint's files, and look for all that the run would refuse.
 
     Raises:
-        TamisError: As `interleaving.Session`, but for memory, and for bodies of files that are torn.
+        TamisError: As `interleaving.Session`, but for memory, torn bodies of files, and the rows of a run to go on with.
     """
     check_settings(config)
     if config.resume:
