@@ -126,6 +126,28 @@ def test_other_seeds_give_other_texts_and_pictures(model: Model, temperature: fl
     assert get(one)[0] != get(other)[0]
 
 
+def test_candidates_of_a_problem_read_it_once(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    items = [["text", "Which?"], ["image", "p4"], ["text", "Cross it out."]]
+    puzzles = [puzzle(items, str(number), 50 + number) for number in range(5)]
+    puzzles.insert(2, puzzle(items[:2], "other", 7))
+    settings = replace(SMALL, max_iterations=1)
+    alone = {each.id: solve(model, [each], settings)[each.id] for each in puzzles}
+    num_seen = 0
+    see = model.seen
+
+    def counted(picture: Image.Image) -> Tensor:
+        nonlocal num_seen
+        num_seen += 1
+        return see(picture)
+
+    monkeypatch.setattr(model, "seen", counted)
+    together = solve(model, puzzles, settings)
+    num_drawn = sum(not isinstance(part, Thought) for each in together.values() for part in each.parts)
+    assert num_seen - num_drawn == 2  # of the problem, and of the other
+    for name, solution in alone.items():
+        assert_same(together[name], solution)
+
+
 def test_problem_pictures_are_only_seen_unless_asked(model: Model) -> None:
     """The first picture, drawn by hand from contexts of their own."""
     items = facts(LOOPS[0])["input_items"]

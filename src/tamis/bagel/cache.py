@@ -10,8 +10,8 @@ once. Keys know their positions, so their order in memory means nothing; the roo
 Both views end where something ends, so each is one stretch of memory, without a copy and without a mask; and the finished
 picture, read as clean latents, has exactly as many tokens as its noise had, and moves into the room for good.
 
-What is copied: the beginning that two contexts of a row share, once, when its first picture is called for, in place of reading
-it again; and everything when a cache grows, by a half of what it has.
+What is copied, in place of being read again: the problem, to another candidate of it; the beginning that two contexts of a row
+share, once, when its first picture is called for. And all when a cache grows, by a half of what it has.
 """
 
 from __future__ import annotations

@@ -116,7 +116,7 @@ class _Loop:
         row = Row(puzzle, self._chance(puzzle.seed), *contexts, self._size, self._model.words.text_start)
         self._slots.rows[slot] = row
         try:
-            self._reader.begin(row)
+            self._reader.begin(row, self._slots.sibling(row))
         except (InputError, OSError, ValueError, SyntaxError) as error:  # what Pillow raises for a torn picture
             self._fail(row, "input", str(error))
 

@@ -46,6 +46,7 @@ class Row:
     token: int  # to be fed next
     items: list[list[int] | Image.Image] = field(default_factory=list)  # what was given: wrapped ids, resized pictures
     before_pictures: tuple[int, int] = (0, 0)  # mark of `seen` where the first picture began, or at the end of what was given
+    given: tuple[int, int] = (0, 0)  # mark of `seen` where all was read that was given
     before_text: tuple[int, int] = (0, 0)  # mark of `seen` where the text that is being written began
     ids: list[int] = field(default_factory=list)  # of that text
     states: list[NDArray[np.float32]] = field(default_factory=list)
@@ -83,8 +84,17 @@ class Reader:
         self._settings = settings
         self._system = [model.words.wrapped(settings.system_prompt)] if settings.system_prompt else []
 
-    def begin(self, row: Row) -> None:
-        """Read what was given into `seen`, and begin the first text."""
+    def begin(self, row: Row, sibling: Row | None) -> None:
+        """Read what was given into `seen`, or take it over from a row that was given the same; begin the first text."""
+        if sibling:
+            row.items, row.size, row.before_pictures = sibling.items, sibling.size, sibling.before_pictures
+            row.seen.begin_as(sibling.seen, sibling.given)
+        else:
+            self._read_given(row)
+        row.given = row.seen.mark
+        row.begin_text(self._model.words.text_start)
+
+    def _read_given(self, row: Row) -> None:
         model = self._model
         row.items = [*self._system]
         for given in row.puzzle.items:
@@ -106,7 +116,6 @@ class Reader:
                 self._read([row.seen.picture(len(tokens))], [tokens])
         if row.before_pictures[0] < 0:
             row.before_pictures = row.seen.mark
-        row.begin_text(model.words.text_start)
 
     def prepare(self, rows: Sequence[Row]) -> None:
         """Make rows ready to draw: a room for the picture, and behind it the text that calls for it."""

@@ -65,6 +65,11 @@ class Slots:
         seen, full, words = (Context(cache, slot) for cache in self._caches)
         return seen, full, words
 
+    def sibling(self, row: Row) -> Row | None:
+        """Another row that was given the same and has read it: another candidate of one problem."""
+        there = (other for other in self.rows if other and other.given[0] and other.puzzle.items == row.puzzle.items)
+        return next(there, None)
+
     def halve(self) -> Row | None:
         """Let the rows that are in begin anew, half as many at a time; one that was alone is given back.
 
