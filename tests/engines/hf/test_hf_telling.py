@@ -54,6 +54,11 @@ def test_of_any_tokens_the_beginnings_of_their_text(tokenizer, size, data):
     assert all(whole.startswith(said) for said in told_of(tokenizer(), ids))
 
 
+def test_a_special_token_keeps_no_two_bytes_apart():
+    ids = [2, 1, 130, 266]  # 0x00, </s>, 0x80, "."
+    assert told_of(sentence_tokenizer(), ids) == [decode(sentence_tokenizer(), ids)]
+
+
 def test_whole_characters_are_told_at_once():
     tokenizer = byte_level()
     text = "x = 2，所以 🙂"

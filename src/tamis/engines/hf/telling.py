@@ -64,7 +64,7 @@ def _by_windows(text: Detokenizer) -> Grow:
     def grow(token: int) -> str:
         nonlocal context, new, before
         new.append(token)
-        if text.is_byte(token):  # what follows may make something else of it, and of all bytes before it
+        if text.is_open(token):  # what follows may make something else of it, and of all bytes before it
             return ""
         whole = text.text(context + new)
         if not whole.startswith(before) or (whole.endswith("\N{REPLACEMENT CHARACTER}") and len(new) < WINDOW):

@@ -51,9 +51,12 @@ class Detokenizer:
         """Whether the text is that of the bytes of the tokens, so that `piece` tells all."""
         return self._backend is not None
 
-    def is_byte(self, token: int) -> bool:
-        """Whether a token stands for one byte, as the last resort of tokenizers that are not byte-level."""
-        return _BYTE.fullmatch(self._name(token) or "") is not None
+    def is_open(self, token: int) -> bool:
+        """Whether what follows may change the text up to here, where tokens are not byte-level.
+
+        So it is behind one that stands for a byte, and behind a special one, which keeps no two bytes apart.
+        """
+        return token in self._special or _BYTE.fullmatch(self._name(token) or "") is not None
 
     def text(self, ids: Sequence[int]) -> str:
         """The text of ids."""
