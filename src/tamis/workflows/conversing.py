@@ -10,6 +10,7 @@ import queue
 import threading
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 METHOD = "self-consistency"
 """How one of several answers is kept."""
+
+_WAKES_S = 0.2  # a Ctrl-C just before the wait is noticed behind it only
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +71,7 @@ class Reply:
         Raises:
             EngineError: The engine broke as a whole.
         """
-        while (event := self._events.get()) is not None:
+        while (event := self._next_event()) is not None:
             if isinstance(event, Exception):
                 raise event
             if isinstance(event, Sample):
@@ -79,6 +82,11 @@ class Reply:
             text = event.text if isinstance(event, Sample) else event
             piece, self.text = text[len(self.text) :], max(self.text, text, key=len)
             yield piece
+
+    def _next_event(self) -> str | Sample | Exception | None:
+        while True:
+            with suppress(queue.Empty):
+                return self._events.get(timeout=_WAKES_S)
 
     def stop(self) -> None:
         """Give up what is not finished; nothing has to be waited for."""
