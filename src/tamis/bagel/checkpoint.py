@@ -58,7 +58,7 @@ def check_numbers(device: str, *dtypes: str) -> None:
             find_dtype(name)
 
 
-def check_settings(settings: Interleaving, shape: ModelShape, latent_rule: SizeRule) -> None:
+def check_with_model(settings: Interleaving, shape: ModelShape, latent_rule: SizeRule) -> None:
     """Refuse settings that cannot be with a model of this shape, which reads pictures in the sizes of a rule.
 
     Raises:

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from tamis.bagel.attention import Step
 from tamis.bagel.chance import Chance
-from tamis.bagel.checkpoint import check_settings
+from tamis.bagel.checkpoint import check_with_model
 from tamis.bagel.flow import Branches, draw
 from tamis.bagel.model import Model
 from tamis.bagel.rows import Reader, Row
@@ -55,7 +55,7 @@ def interleave(
     Raises:
         UsageError: A setting cannot be, with this model.
     """
-    check_settings(settings, model.shape, model.latent_rule)
+    check_with_model(settings, model.shape, model.latent_rule)
     return _Loop(model, settings, drawn, chance).run(iter(puzzles))
 
 

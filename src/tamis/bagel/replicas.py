@@ -84,9 +84,9 @@ class Here:
 
     def __init__(self, opening: Opening, settings: Interleaving) -> None:
         model = opening.open()
-        from tamis.bagel.checkpoint import check_settings
+        from tamis.bagel.checkpoint import check_with_model
 
-        check_settings(settings, model.shape, model.latent_rule)
+        check_with_model(settings, model.shape, model.latent_rule)
         self._model: Model | None = model
         self._settings = settings
 

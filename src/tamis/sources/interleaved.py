@@ -69,7 +69,7 @@ class Places:
             InputError: There is none, or it lies outside.
         """
         roots = (Path(), *self.folders)
-        found = next((place for root in roots if _is_there(place := root / path)), None)
+        found = next((place for root in roots if is_there(place := root / path)), None)
         if found is None:
             raise InputError(f"no such image: {path if len(path) <= _LONGEST_SHOWN else f'{path[:_LONGEST_SHOWN]}...'}")
         if self.is_restricted and not any(found.resolve().is_relative_to(root.resolve()) for root in roots):
@@ -77,7 +77,8 @@ class Places:
         return found
 
 
-def _is_there(path: Path) -> bool:
+def is_there(path: Path) -> bool:
+    """Whether there is a file or a folder of that name, which may be none that one could have."""
     try:
         return path.exists()
     except (OSError, ValueError):  # no name that a file could have

@@ -16,7 +16,7 @@ from tamis.errors import InputError
 from tamis.records import Image, Trace
 from tamis.records.traced import CANDIDATE_IMAGES, IMAGES_FOLDER, RESULTS_FILE
 from tamis.sources.fields import BadField
-from tamis.sources.interleaved import read_id
+from tamis.sources.interleaved import is_there, read_id
 from tamis.sources.rows import BadRow, kind_of, read_json, why_not_json
 
 _MOST = 1_000_000  # steps or pictures of a trace
@@ -110,7 +110,7 @@ class TraceFile:
         place = path.replace("\\", "/")
         begin = max(place.rfind(f"{name}/") for name in (IMAGES_FOLDER, CANDIDATE_IMAGES))
         found = self.folder / path
-        if begin >= 0 and not (found.is_relative_to(self.folder) and _is_file(found)):
+        if begin >= 0 and not (found.is_relative_to(self.folder) and is_there(found)):
             found = self.folder / place[begin:]  # the folder may have been moved
         try:
             is_inside = found.resolve().is_relative_to(self.folder.resolve())
@@ -119,13 +119,6 @@ class TraceFile:
         if not is_inside:
             raise InputError(f"the image {path} lies outside of {self.folder}")
         return found
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except (OSError, ValueError):  # no name that a file could have
-        return False
 
 
 def _object(line: bytes) -> dict[str, Any]:

@@ -45,9 +45,8 @@ class _Row:
         *self.keys, self.one_more = sample_keys(str(problem.sample_id), prompt, sampling(config), range(config.n + 1))
         """`one_more` would be that of a candidate that is not asked for."""
         self.owed: list[str] = []
-        has_name = any(problem.values.get(field) is not None for field in IDS)
-        name = str(problem.sample_id) if has_name else content_id(question, images=marks)
-        self.has_name = has_name
+        self.has_name = any(problem.values.get(field) is not None for field in IDS)
+        name = str(problem.sample_id) if self.has_name else content_id(question, images=marks)
         self.seeds = [sample_seed(config.seed, name, index) for index in range(config.n)]
         """They hang on the problem's own id, else on its content, and never on its place."""
 

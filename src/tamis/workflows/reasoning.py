@@ -81,8 +81,7 @@ def check(config: Reasoning, bad_rows: list[BadRow]) -> Check:
         check_same(config.resume, config)
     openings(config)
     checkpoint = read_checkpoint(model_path(config.checkpoint), config.weights)
-    from tamis.bagel.checkpoint import check_numbers
-    from tamis.bagel.checkpoint import check_settings as check_with_model
+    from tamis.bagel.checkpoint import check_numbers, check_with_model
 
     check_with_model(config.settings, checkpoint.shape, checkpoint.latent_rule)
     check_numbers(config.device, config.dtype, config.autoencoder_dtype)
